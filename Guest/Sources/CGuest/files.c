@@ -1,0 +1,116 @@
+#define _GNU_SOURCE
+#include "CGuest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/random.h>
+#include <sys/ioctl.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+int guest_errno(void) { return errno; }
+
+const char *guest_error_text(int error) {
+  // Not strerror: that brings locales and their files.
+  const char *text = strerrordesc_np(error);
+  return text ? text : "unknown error";
+}
+
+int guest_open(const char *path, int flags, unsigned mode) { return open(path, flags | O_CLOEXEC, mode); }
+
+int guest_is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; }
+int guest_open_console(void) { return open("/dev/console", O_RDWR | O_NOCTTY); }
+
+int guest_set_nonblocking(int descriptor) {
+  int flags = fcntl(descriptor, F_GETFL);
+  return flags < 0 ? -1 : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+}
+
+unsigned guest_mode(const char *path, int follow) {
+  struct stat status;
+  if ((follow ? stat(path, &status) : lstat(path, &status)) != 0) return 0;
+  return status.st_mode;
+}
+
+int guest_copy_owner(const char *from, const char *to) {
+  struct stat status;
+  if (stat(from, &status) != 0 || chown(to, status.st_uid, status.st_gid) != 0) return -1;
+  return chmod(to, status.st_mode & 07777);
+}
+
+int guest_mkdir(const char *path, unsigned mode) { return mkdir(path, mode); }
+
+long guest_finit_module(int descriptor) { return syscall(SYS_finit_module, descriptor, "", 0); }
+
+long guest_list_directory(const char *path, char *buffer, size_t size) {
+  int descriptor = guest_open(path, O_RDONLY | O_DIRECTORY, 0);
+  if (descriptor < 0) return -1;
+  size_t used = 0;
+  _Alignas(8) char entries[4096];
+  long got;
+  while ((got = syscall(SYS_getdents64, descriptor, entries, sizeof entries)) > 0) {
+    for (long at = 0; at < got;) {
+      struct dirent64 *entry = (struct dirent64 *)(entries + at);
+      size_t length = strlen(entry->d_name) + 1;
+      if (entry->d_name[0] != '.' && length <= size - used) {
+        memcpy(buffer + used, entry->d_name, length);
+        used += length;
+      }
+      at += entry->d_reclen;
+    }
+  }
+  close(descriptor);
+  return got < 0 ? -1 : (long)used;
+}
+
+uint64_t guest_monotonic(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int guest_set_wall_clock(uint64_t nanoseconds) {
+  struct timespec now = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+  return clock_settime(CLOCK_REALTIME, &now);
+}
+
+void guest_sleep(uint64_t nanoseconds) {
+  struct timespec left = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+  nanosleep(&left, NULL);
+}
+
+int guest_add_entropy(const uint8_t *bytes, size_t count) {
+  union {
+    struct rand_pool_info info;
+    uint8_t space[sizeof(struct rand_pool_info) + 512];
+  } pool;
+  if (count > 512) count = 512;
+  pool.info.entropy_count = (int)count * 8;
+  pool.info.buf_size = (int)count;
+  memcpy(pool.info.buf, bytes, count);
+  int device = guest_open("/dev/urandom", O_RDWR, 0);
+  if (device < 0) return -1;
+  int result = ioctl(device, RNDADDENTROPY, &pool.info);
+  if (result == 0) result = ioctl(device, RNDRESEEDCRNG);
+  explicit_bzero(&pool, sizeof pool);
+  int error = errno;
+  close(device);
+  errno = error;
+  return result;
+}
+
+int guest_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options) {
+  return mount(source, target, type, flags, options);
+}
+
+int guest_remount_here_read_only(void) { return mount(NULL, ".", NULL, MS_REMOUNT | MS_RDONLY, NULL); }
+
+int guest_switch_root(void) {
+  if (mount(".", "/", NULL, MS_MOVE, NULL) != 0) return -1;
+  if (chroot(".") != 0) return -1;
+  return chdir("/");
+}
+
+void guest_restart(void) { reboot(RB_AUTOBOOT); }
+void guest_power_off(void) { reboot(RB_POWER_OFF); }

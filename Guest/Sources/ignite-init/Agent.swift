@@ -1,0 +1,71 @@
+import CGuest
+import IgniteWire
+
+/// Serves the host: requests, streams, and the end.
+final class Agent {
+  static let second: UInt64 = 1_000_000_000
+  /// How long a descendant that keeps a process's outputs open is waited for.
+  static let outputGrace = 2 * second
+  /// How long the main process's exit waits for its acknowledgement.
+  static let acknowledgeGrace = 10 * second
+
+  let port: Port
+  var loop = EventLoop()
+  var processes: [GuestProcess] = []
+  var launcher = Launcher()
+  var configured = false
+  /// The program that takes this one's place as PID 1 has been started.
+  var isMachine = false
+  var lastSerial: UInt64 = 0
+  /// When something last went to the host of what the main process has left.
+  var lastProgress: UInt64 = 0
+
+  init(port: Port) {
+    self.port = port
+    watchPort()
+  }
+
+  func watchPort() { loop.watch(port.descriptor, events: guest_event_input | guest_event_output, role: .port) }
+
+  var main: GuestProcess? { processes.first { $0.isMain } }
+
+  /// Serves until the machine ends.
+  func run() -> Never {
+    var busy = true
+    while true {
+      loop.wait(milliseconds: busy ? 0 : timeout()) { role, serial, events in dispatch(role, serial, events) }
+      if port.readable { port.receive { handle($0) } }
+      busy = pump() || port.readable
+      expire()
+      for process in processes { process.finish(port) }
+      port.flush()
+      // What was written made room for more.
+      if !busy, port.hasRoom, port.writable { busy = pump() }
+    }
+  }
+
+  private func dispatch(_ role: EventLoop.Role, _ serial: UInt64, _ events: UInt32) {
+    let ready = events & (guest_event_input | guest_event_hangup) != 0
+    switch role {
+    case .port:
+      if ready { port.readable = true }
+      if events & guest_event_output != 0 { port.writable = true }
+    case .children: reap()
+    case .input, .output, .error:
+      guard let process = processes.first(where: { $0.serial == serial }) else { return }
+      if events & (guest_event_output | guest_event_hangup) != 0, role != .error { process.input.becameWritable() }
+      guard ready else { return }
+      process.output(of: role == .error ? .standardError : .standardOutput)?.becameReadable()
+    }
+  }
+
+  /// Moves outputs to the host while it takes them, one piece of each channel in turn.
+  private func pump() -> Bool {
+    var moved = false
+    for process in processes where process.pump(port) {
+      moved = true
+      if process.isMain { lastProgress = guest_monotonic() }
+    }
+    return moved
+  }
+}

@@ -1,0 +1,118 @@
+import CGuest
+import IgniteWire
+
+/// The root file system: the image's base disk below, the VM's writable disk above.
+enum Root {
+  private static let newRoot = "/newroot"
+
+  /// Mounts the disks and the overlay of both at /newroot.
+  static func assemble(_ configuration: Configuration) throws(GuestError) {
+    _ = guest_mkdir(newRoot, 0o755)
+    guard !configuration.baseDevice.isEmpty else {
+      // A kernel without overlayfs has a flat copy of the base disk.
+      try mountDisk(configuration.writableDevice, at: newRoot, flags: UInt(MS_NOATIME), role: "the writable disk")
+      return keepWritableDisk(newRoot)
+    }
+    _ = guest_mkdir("/lower", 0o755)
+    _ = guest_mkdir("/rw", 0o755)
+    try mountDisk(configuration.baseDevice, at: "/lower", flags: UInt(MS_RDONLY), role: "the image's base disk")
+    try mountDisk(configuration.writableDevice, at: "/rw", flags: UInt(MS_NOATIME), role: "the writable disk")
+    keepWritableDisk("/rw")
+    // The upper directory's owner and mode are those of the root that is seen.
+    if guest_mkdir("/rw/upper", 0o755) == 0 { _ = guest_copy_owner("/lower", "/rw/upper") }
+    _ = guest_mkdir("/rw/work", 0o755)
+    // index=off: hard links across a copy-up break as they do under docker, and the base disk may be moved.
+    // redirect_dir=on: a directory of the image can be renamed, which programs expect of a disk.
+    let options = "lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work,index=off,redirect_dir=on"
+    let mounted = withCString(Bytes(options.utf8)) { guest_mount("overlay", newRoot, "overlay", 0, $0) }
+    if mounted != 0 { throw GuestError("mount the overlay of base and writable disk", errno: guest_errno()) }
+  }
+
+  private static func mountDisk(
+    _ device: String, at target: String, flags: UInt, role: String
+  ) throws(GuestError) {
+    let path = "/dev/" + device
+    if guest_mount(path, target, "ext4", flags, nil) == 0 { return }
+    let error = guest_errno()
+    if error == ENOENT { throw GuestError(role + " is absent: there is no " + path) }
+    throw GuestError("mount " + role + " (" + path + ", ext4)", errno: error)
+  }
+
+  /// The disk has no path in the new root; this is how it is made read-only at the end.
+  private static func keepWritableDisk(_ path: String) {
+    PowerOff.writableDisk = guest_open(path, O_RDONLY | O_DIRECTORY, 0)
+  }
+
+  /// Makes /newroot the root of this process and of all that it starts.
+  static func enter() throws(GuestError) {
+    unlink("/init")
+    unlink("/modules.list")
+    rmdir("/modules")
+    // The same file systems are mounted anew inside, where paths cannot lead out of the image.
+    umount2("/proc", Int32(MNT_DETACH))
+    umount2("/sys", Int32(MNT_DETACH))
+    umount2("/dev", Int32(MNT_DETACH))
+    guard chdir(newRoot) == 0, guest_switch_root() == 0 else {
+      throw GuestError("enter the new root", errno: guest_errno())
+    }
+  }
+
+  /// What a program expects below /dev, /proc and /sys. /run and /tmp stay as the image has them.
+  static func mountKernelFileSystems() throws(GuestError) {
+    try mount("devtmpfs", "/dev", UInt(MS_NOSUID), nil)
+    try mount("proc", "/proc", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), nil)
+    try mount("sysfs", "/sys", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), nil)
+    let data = UInt(MS_NOSUID | MS_NODEV)
+    try mount("devpts", "/dev/pts", UInt(MS_NOSUID | MS_NOEXEC), "ptmxmode=0666,mode=0620,gid=5")
+    try mount("tmpfs", "/dev/shm", data, "mode=1777")
+    try mount("mqueue", "/dev/mqueue", data | UInt(MS_NOEXEC), nil)
+    // A kernel without control groups is no reason to fail.
+    if guest_mount("cgroup2", "/sys/fs/cgroup", "cgroup2", data | UInt(MS_NOEXEC), "nsdelegate") != 0 {
+      _ = guest_mount("cgroup2", "/sys/fs/cgroup", "cgroup2", data | UInt(MS_NOEXEC), nil)
+    }
+    symlink("/proc/self/fd", "/dev/fd")
+    symlink("/proc/self/fd/0", "/dev/stdin")
+    symlink("/proc/self/fd/1", "/dev/stdout")
+    symlink("/proc/self/fd/2", "/dev/stderr")
+  }
+
+  private static func mount(_ type: String, _ target: String, _ flags: UInt, _ options: String?) throws(GuestError) {
+    var result: Int32
+    if let options {
+      result = guest_mount(type, target, type, flags, options)
+      if result != 0, guest_errno() == ENOENT, guest_mkdir(target, 0o755) == 0 {
+        result = guest_mount(type, target, type, flags, options)
+      }
+    } else {
+      result = guest_mount(type, target, type, flags, nil)
+      if result != 0, guest_errno() == ENOENT, guest_mkdir(target, 0o755) == 0 {
+        result = guest_mount(type, target, type, flags, nil)
+      }
+    }
+    if result != 0 { throw GuestError("mount " + target + " in the image", errno: guest_errno()) }
+  }
+
+  /// The kernel's modules, where the kernel's own programs look for them. A VM works without them: no failure.
+  static func mountModules(_ device: String) {
+    guard !device.isEmpty else { return }
+    let path = "/lib/modules/" + kernelRelease()
+    makeDirectories(path)
+    if guest_mount("/dev/" + device, path, "ext4", UInt(MS_RDONLY | MS_NOSUID | MS_NODEV), nil) != 0 {
+      Console.log("mount the kernel's modules at " + path + ": " + errorText(guest_errno()))
+    }
+  }
+
+  private static func kernelRelease() -> String {
+    guard let release = File.read("/proc/sys/kernel/osrelease", limit: 256) else { return "unknown" }
+    return text_(Bytes(release.prefix { $0 > 32 }))
+  }
+
+  /// mkdir -p; symbolic links on the way are followed.
+  static func makeDirectories(_ path: String) {
+    let bytes = Bytes(path.utf8)
+    for index in bytes.indices where index > 0 && bytes[index] == 47 {
+      _ = guest_mkdir(text_(Bytes(bytes[..<index])), 0o755)
+    }
+    _ = guest_mkdir(path, 0o755)
+  }
+}

@@ -1,0 +1,31 @@
+#pragma once
+#include <et/com_err.h>
+#include <ext2fs/ext2_fs.h>
+#include <ext2fs/ext2fs.h>
+
+// The managers are globals, which Swift 6 does not let through.
+static inline io_manager ignite_unix_io_manager(void) { return unix_io_manager; }
+
+// Writes a file system and closes it without waiting for stable storage. ext2fs_close2 drops the errors of the last
+// writes, those from the channel's cache; here they are returned. The file system is gone in any case.
+static inline errcode_t ignite_ext2fs_close(ext2_filsys fs) {
+  io_channel io = fs->io;
+  errcode_t failure = ext2fs_flush2(fs, EXT2_FLAG_FLUSH_NO_SYNC);
+  io->refcount++;
+  ext2fs_free(fs);
+  errcode_t closed = io->manager->close(io);
+  return failure ? failure : closed;
+}
+
+// Calls on the image files that glibc declares for _GNU_SOURCE only.
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+
+// Gives a range of a file back to the host; returns 0, or -1 with errno set.
+static inline int ignite_punch_hole(int fd, long long offset, long long length) {
+  return (int)syscall(SYS_fallocate, fd, 0x02 | 0x01 /* PUNCH_HOLE | KEEP_SIZE */, offset, length);
+}
+
+// Makes a file share all of another's blocks; returns 0, or -1 with errno set.
+static inline int ignite_clone_file(int to, int from) { return ioctl(to, 0x40049409 /* FICLONE */, from); }

@@ -1,0 +1,117 @@
+/// A virtual machine: what its author wants (`spec`) and what the engine found (`status`).
+public struct VM: Codable, Equatable, Sendable {
+  public static let kind = "VM"
+  public var apiVersion = APIVersion.current
+  public var kind = VM.kind
+  public var metadata: ObjectMeta
+  public var spec: VMSpec
+  public var status: VMStatus
+
+  public init(metadata: ObjectMeta, spec: VMSpec, status: VMStatus = VMStatus()) {
+    self.metadata = metadata
+    self.spec = spec
+    self.status = status
+  }
+}
+
+/// What a VM is to be.
+public struct VMSpec: Codable, Equatable, Sendable {
+  public struct Image: Codable, Equatable, Sendable {
+    /// The canonical reference, as `docker.io/library/nginx:1.27`.
+    public var oci: String
+    public var pullPolicy: PullPolicy = .missing
+    public init(oci: String, pullPolicy: PullPolicy = .missing) {
+      self.oci = oci
+      self.pullPolicy = pullPolicy
+    }
+  }
+
+  public struct Kernel: Codable, Equatable, Sendable {
+    /// An imported kernel's name.
+    public var oci: String
+    public init(oci: String) { self.oci = oci }
+  }
+
+  public struct Resources: Codable, Equatable, Sendable {
+    public var cpus: Int = 1
+    public var memory: ByteQuantity = .mebibytes(512)
+    /// The writable disk's size; sparse on the host.
+    public var disk: ByteQuantity = .gibibytes(4)
+    public init() {}
+  }
+
+  /// What runs; absent fields are the image's own.
+  public struct Process: Codable, Equatable, Sendable {
+    public var boot: BootMode = .auto
+    /// The entrypoint; nil is the image's, an empty list none.
+    public var command: [String]?
+    /// The arguments; nil is the image's.
+    public var args: [String]?
+    /// KEY=VALUE each, over the image's.
+    public var env: [String] = []
+    public var workingDir: String?
+    public var user: String?
+    public var tty = false
+    /// Standard input is kept open for who attaches.
+    public var stdin = false
+    public init() {}
+  }
+
+  public struct Network: Codable, Equatable, Sendable {
+    public var ports: [Port] = []
+    public init() {}
+  }
+
+  public struct Port: Codable, Equatable, Sendable {
+    public var address: String
+    public var host: UInt16
+    public var vm: UInt16
+    public var `protocol`: String
+
+    public init(address: String, host: UInt16, vm: UInt16, protocol: String) {
+      self.address = address
+      self.host = host
+      self.vm = vm
+      self.protocol = `protocol`
+    }
+  }
+
+  public var image: Image
+  public var kernel: Kernel?
+  public var hypervisor: HypervisorChoice = .auto
+  public var state: DesiredState = .running
+  public var resources = Resources()
+  public var process = Process()
+  public var network = Network()
+  /// The guest's host name; nil is the first 12 digits of the UID.
+  public var hostname: String?
+  /// The VM is removed when its process has ended (`--rm`).
+  public var autoRemove = false
+
+  public init(image: Image) { self.image = image }
+}
+
+public enum PullPolicy: String, Codable, Sendable, CaseIterable {
+  case missing = "Missing"
+  case always = "Always"
+  case never = "Never"
+}
+
+public enum BootMode: String, Codable, Sendable, CaseIterable {
+  /// A machine when the image says so, a process otherwise.
+  case auto = "Auto"
+  /// Ignite's init is PID 1 and runs the image's command.
+  case process = "Process"
+  /// The image's own init is PID 1.
+  case machine = "Machine"
+}
+
+public enum HypervisorChoice: String, Codable, Sendable, CaseIterable {
+  case auto = "Auto"
+  case qemu = "QEMU"
+}
+
+public enum DesiredState: String, Codable, Sendable, CaseIterable {
+  case running = "Running"
+  case stopped = "Stopped"
+}

@@ -1,0 +1,64 @@
+public import FoundationEssentials
+
+/// Where a VM is in its life.
+public enum VMPhase: String, Codable, Sendable, CaseIterable {
+  /// Made, never started.
+  case created = "Created"
+  /// Its supervisor is bringing it up.
+  case starting = "Starting"
+  /// Its process runs.
+  case running = "Running"
+  /// Its process has ended, or it was stopped.
+  case stopped = "Stopped"
+  /// It could not start, or its supervisor was lost; `message` says why.
+  case failed = "Failed"
+  /// Being removed.
+  case removing = "Removing"
+
+  /// A supervisor is, or should be, at work.
+  public var isActive: Bool { self == .starting || self == .running }
+}
+
+/// What the engine found; written by it alone.
+public struct VMStatus: Codable, Equatable, Sendable {
+  public var phase: VMPhase = .created
+  public var observedGeneration: Int64 = 0
+  public var conditions: [Condition] = []
+  public var hypervisor: String?
+  /// `kvm` or `tcg`.
+  public var accelerator: String?
+  /// The kernel's name and digest, and the image's manifest digest, as they were at the last start.
+  public var kernel: String?
+  public var kernelDigest: String?
+  public var imageDigest: String?
+  public var chainID: String?
+  public var addresses: [String] = []
+  public var restarts = 0
+  /// The process's exit status as a shell shows it (128 + signal).
+  public var exitCode: Int32?
+  public var message: String?
+  public var startedAt: Date?
+  public var finishedAt: Date?
+  /// The processes of the last start.
+  public var supervisorPID: Int32?
+  public var hypervisorPID: Int32?
+  /// The host's user that the VM runs as; nil for the caller's own.
+  public var userID: UInt32?
+  /// Bytes of the journal that are folded in.
+  public var journalOffset: UInt64 = 0
+
+  public init() {}
+
+  /// Puts a condition in the place of the one of its type; the time stays where its status has not changed.
+  public mutating func set(_ condition: Condition) {
+    guard let index = conditions.firstIndex(where: { $0.type == condition.type }) else {
+      conditions.append(condition)
+      return
+    }
+    var condition = condition
+    if conditions[index].status == condition.status {
+      condition.lastTransitionTime = conditions[index].lastTransitionTime
+    }
+    conditions[index] = condition
+  }
+}

@@ -1,0 +1,134 @@
+internal import FoundationEssentials
+internal import Glibc
+public import IgniteAPI
+internal import IgniteHypervisor
+public import IgniteImages
+internal import IgniteNetwork
+internal import IgniteOCI
+internal import IgniteStore
+internal import IgniteSystem
+
+extension Engine {
+  /// Makes a VM: resolves its image (importing what is not here), checks what it asks for, and makes its disk.
+  ///
+  /// Whatever fails leaves no object and no file.
+  public func create(
+    _ request: VMRequest, progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> VM {
+    try check(request)
+    if let name = request.name,
+      try await store.get(kind: VM.kind, namespace: "default", name: name) != nil
+    {
+      throw EngineError(
+        .alreadyExists, "the name \"\(name)\" is taken by another VM",
+        advice: "choose another, or remove that one: ignite rm \(name)")
+    }
+    let kernel = try await kernel(request.kernel)
+    let image = try await image(request.image, pull: request.pull, progress: progress)
+    try Task.checkCancellation()
+
+    var spec = VMSpec(image: VMSpec.Image(oci: image.name, pullPolicy: request.pull))
+    spec.kernel = request.kernel.map { _ in VMSpec.Kernel(oci: kernel.name) }
+    spec.resources = request.resources
+    spec.process = request.process
+    spec.hostname = request.hostname
+    spec.autoRemove = request.autoRemove
+    spec.state = .stopped
+    spec.network.ports = try ports(request.ports)
+    // What it will run is decided at every start; that it can be decided is checked now.
+    _ = try ProcessPlanner(spec: spec, image: image.config.config, hostname: "vm").process()
+
+    let vm = try await remember(spec, image: image, request: request)
+    do {
+      try await makeFiles(of: vm, image: image)
+      return vm
+    } catch {
+      await discard(vm)
+      throw error
+    }
+  }
+
+  /// Takes back a VM that came to nothing, ending what runs of it; the error that led here is the one to tell.
+  ///
+  /// It does its work even in a task that was cancelled.
+  public func discard(_ vm: VM) async {
+    await Task {
+      let current = (try? await self.vm(vm.metadata.uid)) ?? vm
+      try? await remove(current, force: true)
+    }.value
+  }
+
+  private func check(_ request: VMRequest) throws {
+    if let name = request.name, let problem = ObjectName.problem(with: name) {
+      throw EngineError(.invalidArgument, "the name \"\(name)\" cannot be taken: \(problem)")
+    }
+    if let hostname = request.hostname, let problem = ObjectName.problem(with: hostname) {
+      throw EngineError(.invalidArgument, "the host name \"\(hostname)\" cannot be taken: \(problem)")
+    }
+    let resources = request.resources
+    guard (1...32).contains(resources.cpus) else {
+      throw EngineError(.invalidArgument, "--cpus \(resources.cpus) is not possible", advice: "give a whole number from 1 to 32")
+    }
+    guard resources.memory.bytes >= QEMUHypervisor.minimumMemory else {
+      throw EngineError(
+        .invalidArgument, "a VM of \(resources.memory) does not boot",
+        advice: "give it at least \(ByteQuantity(bytes: QEMUHypervisor.minimumMemory)) (-m)")
+    }
+    guard resources.memory.bytes <= 1 << 42, resources.memory.bytes % (1 << 20) == 0 else {
+      throw EngineError(.invalidArgument, "a memory of \(resources.memory) is not possible", advice: "give whole MiB (-m 512m)")
+    }
+    guard resources.disk.bytes >= 16 << 20, resources.disk.bytes <= 1 << 44, resources.disk.bytes % 4096 == 0 else {
+      throw EngineError(
+        .invalidArgument, "a disk of \(resources.disk) is not possible", advice: "give from 16MiB to 16TiB (-s 4g)")
+    }
+  }
+
+  /// Ports with their addresses; a port of the host is chosen where none was given.
+  private func ports(_ published: [PublishedPort]) throws -> [VMSpec.Port] {
+    try published.map { port in
+      var port = port
+      port.address = port.address ?? configuration.network.publishAddress
+      let host = try port.hostPort ?? PublishedPort.freePort(for: port)
+      return VMSpec.Port(
+        address: port.address ?? "0.0.0.0", host: host, vm: port.vmPort, protocol: port.transport.rawValue.uppercased())
+    }
+  }
+
+  private func remember(_ spec: VMSpec, image: ImportedImage, request: VMRequest) async throws -> VM {
+    var status = VMStatus()
+    status.imageDigest = image.manifestDigest.description
+    status.chainID = image.chainID.description
+    var attempts = 0
+    while true {
+      attempts += 1
+      let object = StoredObject(
+        kind: VM.kind, namespace: "default", name: request.name ?? ObjectName.random(), uid: ObjectName.makeUID(),
+        created: Date(), labels: request.labels, spec: try Self.encode(spec), status: try Self.encode(status))
+      do {
+        return try Self.vm(of: try await store.create(object))
+      } catch let error as StoreError where error.code == .alreadyExists {
+        if request.name == nil && attempts < 100 { continue }
+        throw EngineError(
+          .alreadyExists, "the name \"\(object.name)\" is taken by another VM",
+          advice: "choose another, or remove that one: ignite rm \(object.name)")
+      }
+    }
+  }
+
+  private func makeFiles(of vm: VM, image: ImportedImage) async throws {
+    let uid = vm.metadata.uid
+    let data = paths.vmData(uid)
+    let plans = paths.plans(uid)
+    let imagePath = paths.image(uid)
+    let record = try Self.encode(image)
+    let disk = paths.writableDisk(uid)
+    let size = vm.spec.resources.disk.bytes
+    try await ThreadExecutor.run { () throws -> Void in
+      for directory in [data, plans] where mkdir(directory, 0o700) != 0 {
+        throw SystemError("make the directory \(directory)")
+      }
+      try record.write(to: URL(filePath: imagePath))
+      try WritableDisk.create(path: disk, size: size, label: "ignite-overlay")
+    }
+  }
+}

@@ -1,0 +1,131 @@
+public import FoundationEssentials
+internal import IgniteAPI
+public import IgniteImages
+internal import IgniteOCI
+internal import IgniteStore
+internal import IgniteSystem
+
+/// An image's record: what was imported, and when.
+public struct ImageRecord: Codable, Sendable {
+  public var image: ImportedImage
+  public var imported: Date
+}
+
+extension Engine {
+  static let imageKind = "Image"
+
+  /// Imports an image under its own or the given name; one that is there already is brought up to date.
+  public func importImage(
+    _ source: String, name: String? = nil, progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> ImportedImage {
+    let reference = try ImageSourceReference(source)
+    let name = try name.map { (text) throws(OCIError) in try Reference(text) } ?? reference.defaultName()
+    let source: any ImageSource =
+      switch reference {
+      case .registry(let reference): RegistrySource(reference)
+      case .layout(let path, let tag): LayoutSource(path: path, tag: tag)
+      }
+    return try await ImageImporter(root: paths.data).importImage(
+      source: source, name: name.description, progress: progress, record: { try await recordImage($0) })
+  }
+
+  /// The image of a VM: the one that is here, or a fresh import, by the policy.
+  func image(
+    _ source: String, pull: PullPolicy, progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> ImportedImage {
+    if pull != .always, let record = try await imageRecord(source), hasDisk(record.image) { return record.image }
+    guard pull != .never else {
+      throw EngineError(
+        .notFound, "the image \(source) is not on this machine, and --pull never forbids to fetch it",
+        advice: "import it: ignite image import \(source)")
+    }
+    return try await importImage(source, progress: progress)
+  }
+
+  /// The record of an image by source or name, or by at least four digits of its manifest's or config's digest.
+  func imageRecord(_ query: String) async throws -> ImageRecord? {
+    let reference = try? ImageSourceReference(query)
+    if let name = try? reference?.defaultName().description,
+      let object = try await store.get(kind: Self.imageKind, namespace: "", name: name)
+    {
+      return try Self.imageRecord(of: object)
+    }
+    let digits = query.hasPrefix("sha256:") ? String(query.dropFirst(7)) : query
+    guard digits.count >= 4, digits.allSatisfy({ $0.isHexDigit }) else { return nil }
+    let matching = try await imageRecords().filter {
+      $0.image.manifestDigest.hex.hasPrefix(digits) || $0.image.configDigest.hex.hasPrefix(digits)
+    }
+    guard Set(matching.map(\.image.manifestDigest)).count <= 1 else {
+      throw EngineError(.ambiguous, "several images' digests begin with \(digits)", advice: "give more digits")
+    }
+    return matching.first
+  }
+
+  /// All images, by time of import.
+  public func imageRecords() async throws -> [ImageRecord] {
+    try await store.list(kind: Self.imageKind).map(Self.imageRecord(of:))
+  }
+
+  /// The image's record; throws where there is none.
+  public func inspectImage(_ query: String) async throws -> ImageRecord {
+    guard let record = try await imageRecord(query) else {
+      throw EngineError(.notFound, "no image is named \"\(query)\"", advice: "list them with `ignite image ls`")
+    }
+    return record
+  }
+
+  /// Removes an image's record, and the blobs and disks that no other image needs. One that a VM uses is refused.
+  public func removeImage(_ query: String) async throws -> ImportedImage {
+    let record = try await inspectImage(query)
+    let users = try await vms().filter { $0.spec.image.oci == record.image.name }
+    guard users.isEmpty else {
+      throw EngineError(
+        .wrongState, "the image \(record.image.name) is used by the VM \(users.map(\.metadata.name).joined(separator: ", "))",
+        advice: "remove the VM first: ignite rm \(users[0].metadata.name)")
+    }
+    guard let object = try await store.get(kind: Self.imageKind, namespace: "", name: record.image.name) else {
+      return record.image
+    }
+    try await store.delete(uid: object.uid)
+    try await ContentStore(root: paths.data).removeUnreferenced {
+      // A VM keeps the disk that it was made from, even when its image's name has moved on.
+      let ofVMs = try await store.list(kind: VM.kind).compactMap { try? imageOfVM($0.uid) }
+      return try await imageRecords().map(\.image) + ofVMs
+    }
+    return record.image
+  }
+
+  private func recordImage(_ image: ImportedImage) async throws {
+    let status = try Self.encode(ImageRecord(image: image, imported: Date()))
+    for _ in 0..<8 {
+      do {
+        if var object = try await store.get(kind: Self.imageKind, namespace: "", name: image.name) {
+          object.status = status
+          try await store.update(object)
+        } else {
+          try await store.create(
+            StoredObject(
+              kind: Self.imageKind, namespace: "", name: image.name, uid: ObjectName.makeUID(), created: Date(),
+              spec: Data("{}".utf8), status: status))
+        }
+        return
+      } catch let error as StoreError where error.code == .conflict || error.code == .alreadyExists {
+        continue
+      }
+    }
+  }
+
+  private func hasDisk(_ image: ImportedImage) -> Bool {
+    FileManager.default.fileExists(atPath: "\(paths.data)/disks/\(image.disk)")
+  }
+
+  private static func imageRecord(of object: StoredObject) throws -> ImageRecord {
+    do {
+      return try APICoding.decoder().decode(ImageRecord.self, from: object.status)
+    } catch {
+      throw EngineError(
+        .unavailable, "the record of the image \"\(object.name)\" cannot be read", advice: "was it written by a newer ignite?",
+        cause: error)
+    }
+  }
+}

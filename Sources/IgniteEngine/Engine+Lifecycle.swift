@@ -1,0 +1,107 @@
+internal import FoundationEssentials
+internal import Glibc
+public import IgniteAPI
+internal import IgniteImages
+internal import IgniteStore
+internal import IgniteSupervisor
+internal import IgniteSystem
+
+extension Engine {
+  /// Ends a VM: its stop signal, a grace, then the end. One that does not run is left as it is.
+  public func stop(_ vm: VM, signal: Int32 = 0, grace: Duration = .seconds(10)) async throws {
+    var vm = vm
+    if vm.spec.state != .stopped {
+      vm.spec.state = .stopped
+      // A status that was written in between does not matter to the wish.
+      vm = (try? await write(vm)) ?? vm
+    }
+    guard vm.status.phase.isActive else { return }
+    let loop = try EventLoop(name: "ignite-client")
+    defer { loop.stop() }
+    let client: SpawnClient
+    do {
+      client = try await self.client(of: vm, loop: loop)
+    } catch let error as EngineError where error.code == .wrongState {
+      // It has ended, or is just coming up; its lock tells when there is nothing left to end.
+      try await ended(vm)
+      return
+    }
+    try await client.stop(signal: signal, grace: grace)
+    await client.closed()
+    try await ended(vm)
+  }
+
+  /// Sends a signal to the VM's main process.
+  public func kill(_ vm: VM, signal: Int32) async throws {
+    guard vm.status.phase.isActive else { throw notRunning(vm) }
+    let loop = try EventLoop(name: "ignite-client")
+    defer { loop.stop() }
+    let client = try await client(of: vm, loop: loop)
+    try await client.kill(signal: signal)
+    await client.close()
+  }
+
+  /// Waits until the VM has ended, however long that takes, and returns it as it is then.
+  public func wait(_ vm: VM) async throws -> VM {
+    let path = paths.vmLock(vm.metadata.uid)
+    var pause = Duration.milliseconds(5)
+    while try FileLock.tryLock(path, shared: true) == nil {
+      try await Task.sleep(for: pause)
+      pause = min(pause * 2, .milliseconds(200))
+    }
+    return try await self.vm(vm.metadata.uid)
+  }
+
+  /// Waits for the supervisor's end.
+  func ended(_ vm: VM) async throws {
+    let lock = try await lock(vm.metadata.uid)
+    lock.unlock()
+  }
+
+  /// Removes a VM with its disk and log. A running one is refused unless `force`, which ends it.
+  public func remove(_ vm: VM, force: Bool = false) async throws {
+    if vm.status.phase.isActive {
+      guard force else {
+        throw EngineError(
+          .wrongState, "the VM \"\(vm.metadata.name)\" is running",
+          advice: "stop it first (ignite stop \(vm.metadata.name)), or remove it with -f")
+      }
+      try await stop(vm, signal: SIGKILL, grace: .zero)
+    }
+    try await removeNow(vm)
+  }
+
+  /// Takes away all that a VM has; what is gone already is no error. Remembered first, so that a crash in between
+  /// leaves a VM in `Removing`, which `rm` takes away.
+  func removeNow(_ vm: VM) async throws {
+    let uid = vm.metadata.uid
+    let lock = try await lock(uid)
+    defer { lock.unlock() }
+    guard let object = try await store.find(kind: VM.kind, uidPrefix: uid).first else { return }
+    var current = try Self.vm(of: object)
+    if current.status.phase != .removing {
+      current.status.phase = .removing
+      current = (try? await write(current)) ?? current
+    }
+    try await endRemains(of: current)
+    let data = paths.vmData(uid)
+    let run = paths.vmRun(uid)
+    let plans = paths.plans(uid)
+    try await ThreadExecutor.run { () throws -> Void in
+      try FileTree.remove(data)
+      try FileTree.remove(plans)
+      try FileTree.remove(run)
+    }
+    try await store.delete(uid: uid)
+    unlink(paths.vmLock(uid))
+  }
+
+  /// A VM that asked to be removed at its end (`--rm`) and has ended, or whose removal was cut short, goes here.
+  func takeAwayIfDue(_ vm: VM) async throws -> Bool {
+    let due = vm.status.phase == .removing || (vm.spec.autoRemove && [.stopped, .failed].contains(vm.status.phase))
+    guard due, let lock = try FileLock.tryLock(paths.vmLock(vm.metadata.uid)) else { return false }
+    lock.unlock()
+    try await removeNow(vm)
+    return true
+  }
+}

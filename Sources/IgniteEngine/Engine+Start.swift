@@ -1,0 +1,115 @@
+internal import FoundationEssentials
+internal import Glibc
+public import IgniteAPI
+internal import IgniteHypervisor
+internal import IgniteImages
+internal import IgniteNetwork
+internal import IgniteStore
+public import IgniteSupervisor
+public import IgniteSystem
+public import IgniteWire
+
+/// A VM whose supervisor has just been started.
+public struct StartedVM: Sendable {
+  public let vm: VM
+  /// What the supervisor tells; its end is read as the supervisor's end.
+  let notices: NoticeReader
+
+  /// Waits until the main process runs.
+  /// - Throws: SupervisorError with the exit status that the failure means.
+  public func running() async throws { try await notices.await(.running) }
+}
+
+extension Engine {
+  /// Starts a VM: its supervisor is up and listens when this returns, its guest still boots.
+  ///
+  /// - Parameters:
+  ///   - waitsForClient: the main process is not started before a client has attached; when the caller goes away
+  ///     before, so does the VM.
+  ///   - size: the terminal's, when the process has one.
+  public func start(
+    _ vm: VM, waitsForClient: Bool, size: TerminalSize = TerminalSize(columns: 80, rows: 24), accelerator: String? = nil,
+    notify: Notify
+  ) async throws -> StartedVM {
+    if vm.status.phase.isActive {
+      throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is running already")
+    }
+    let uid = vm.metadata.uid
+    // A supervisor that is about to end holds the lock for a moment longer.
+    let lock = try await lock(uid)
+    var vm = try Self.vm(of: try await object(uid))
+    guard vm.status.phase != .removing else {
+      throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is being removed")
+    }
+    let built: LaunchPlan
+    do {
+      built = try await LaunchPlan.make(engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, notify: notify)
+    } catch {
+      lock.unlock()
+      throw error
+    }
+
+    // First remember, then start.
+    vm.spec.state = .running
+    vm.status.phase = .starting
+    vm.status.exitCode = nil
+    vm.status.message = nil
+    vm.status.startedAt = nil
+    vm.status.finishedAt = nil
+    vm.status.supervisorPID = nil
+    vm.status.hypervisorPID = nil
+    built.describe(&vm.status)
+    do {
+      vm = try await write(vm)
+      let reader = try await built.launch(lock: lock)
+      do {
+        try await reader.await(.listening)
+      } catch {
+        throw error
+      }
+      lock.unlock()
+      return StartedVM(vm: vm, notices: reader)
+    } catch {
+      lock.unlock()
+      // The lock is free and the phase Starting: the next look would call the supervisor lost. Say what was wrong.
+      if var failed = try? Self.vm(of: try await object(uid)) {
+        failed.status.phase = .failed
+        failed.status.message = userMessage(error)
+        failed.status.exitCode = 125
+        _ = try? await write(failed)
+      }
+      throw error
+    }
+  }
+
+  /// Waits for the VM's lock. A running supervisor never gives it up, so this is for VMs whose end is near.
+  func lock(_ uid: String) async throws -> FileLock {
+    let path = paths.vmLock(uid)
+    for attempt in 0..<600 {
+      try Task.checkCancellation()
+      if let lock = try FileLock.tryLock(path) { return lock }
+      if attempt == 0 { continue }
+      try await Task.sleep(for: .milliseconds(min(5 * attempt, 100)))
+    }
+    throw EngineError(
+      .wrongState, "the VM \(uid.prefix(12)) is held by another command or its supervisor",
+      advice: "look with `ignite ps -a`, then try again")
+  }
+
+  /// A connection to the VM's supervisor.
+  public func client(of vm: VM, loop: EventLoop) async throws -> SpawnClient {
+    guard vm.status.phase.isActive else { throw notRunning(vm) }
+    do {
+      return try await SpawnClient.connect(path: paths.vmRun(vm.metadata.uid) + "/spawn.sock", loop: loop)
+    } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
+      throw EngineError(
+        .wrongState, "the VM \"\(vm.metadata.name)\" takes no commands now", advice: "it is about to start or to end; try again",
+        cause: error)
+    }
+  }
+
+  func notRunning(_ vm: VM) -> EngineError {
+    EngineError(
+      .wrongState, "the VM \"\(vm.metadata.name)\" is not running", advice: "start it: ignite start \(vm.metadata.name)")
+  }
+}

@@ -1,0 +1,121 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import IgniteAPI
+internal import IgniteStore
+internal import IgniteSupervisor
+internal import IgniteSystem
+
+extension Engine {
+  /// The VM with its journal folded in; a supervisor that was lost is noticed here, and what it left is ended.
+  func refreshed(_ vm: VM, object: StoredObject) async throws -> VM {
+    guard hasNews(vm) || vm.status.phase.isActive else { return vm }
+    var current = vm
+    // Another command may fold the same lines; the one that comes second reads again.
+    for _ in 0..<8 {
+      guard let changed = try await folded(current) else { return current }
+      do {
+        return try await write(changed)
+      } catch let error as StoreError where error.code == .conflict {
+        guard let object = try await store.get(kind: VM.kind, namespace: object.namespace, name: object.name) else { break }
+        current = try Self.vm(of: object)
+      } catch let error as StoreError where error.code == .notFound {
+        break
+      }
+    }
+    return current
+  }
+
+  private func hasNews(_ vm: VM) -> Bool {
+    var status = stat()
+    guard lstat(paths.journal(vm.metadata.uid), &status) == 0 else { return false }
+    return UInt64(max(0, status.st_size)) > vm.status.journalOffset
+  }
+
+  /// The VM with what its journal says; nil where nothing is new.
+  private func folded(_ vm: VM) async throws -> VM? {
+    var vm = vm
+    // The lock is tried before the journal is read: a supervisor that ends in between has written by then.
+    let lock = vm.status.phase.isActive ? try FileLock.tryLock(paths.vmLock(vm.metadata.uid)) : nil
+    defer { lock?.unlock() }
+    var changed = try fold(&vm)
+    if lock != nil, vm.status.phase.isActive {
+      try await endRemains(of: vm)
+      vm.status.phase = .failed
+      vm.status.message = "supervisor lost"
+      vm.status.exitCode = 125
+      vm.status.finishedAt = Date()
+      changed = true
+    }
+    return changed ? vm : nil
+  }
+
+  private func fold(_ vm: inout VM) throws -> Bool {
+    guard hasNews(vm) else { return false }
+    let (entries, offset) = try Journal.read(path: paths.journal(vm.metadata.uid), from: vm.status.journalOffset)
+    for entry in entries { vm.status.apply(entry) }
+    vm.status.journalOffset = offset
+    return true
+  }
+
+  /// Ends the processes of a supervisor that is gone, and removes its sockets. The caller holds the VM's lock.
+  func endRemains(of vm: VM) async throws {
+    let uid = vm.metadata.uid
+    if access(paths.journal(uid), F_OK) == 0 {
+      let entries = try Journal.read(path: paths.journal(uid), from: 0).entries
+      for identity in entries.suffix(4).flatMap({ [$0.supervisor, $0.hypervisor, $0.network] }).compactMap(\.self)
+      where isOwn(identity, of: vm) { try await end(identity) }
+    }
+    let cgroup = Cgroup.hierarchy().map { Cgroup(path: "\($0)/ignite/\(uid)") }
+    if let cgroup, access(cgroup.path, F_OK) == 0 {
+      try? cgroup.kill()
+      try? cgroup.remove()
+    }
+    for name in ["spawn.sock", "agent.sock", "qmp.sock", "console.sock"] { unlink("\(paths.vmRun(uid))/\(name)") }
+  }
+
+  /// The journal is written by the VM's user, who must not choose what root ends.
+  private func isOwn(_ identity: ProcessIdentity, of vm: VM) -> Bool {
+    var status = stat()
+    guard stat("/proc/\(identity.pid)", &status) == 0 else { return false }
+    return status.st_uid == vm.status.userID ?? getuid()
+  }
+
+  private func end(_ identity: ProcessIdentity) async throws {
+    guard let process = try ProcessHandle.open(identity) else { return }
+    try process.kill(SIGKILL)
+    let loop = try EventLoop(name: "ignite-end")
+    await process.ended(on: loop)
+    loop.stop()
+  }
+}
+
+extension VMStatus {
+  /// What a journal's line means for the status.
+  mutating func apply(_ entry: JournalEntry) {
+    switch entry.event {
+    case .starting:
+      phase = .starting
+      supervisorPID = entry.supervisor?.pid
+      exitCode = nil
+      message = nil
+      finishedAt = nil
+    case .booted: hypervisorPID = entry.hypervisor?.pid
+    case .running:
+      phase = .running
+      startedAt = entry.time
+    case .exited:
+      phase = .stopped
+      exitCode = entry.exitCode
+      finishedAt = entry.time
+      supervisorPID = nil
+      hypervisorPID = nil
+    case .failed:
+      phase = .failed
+      exitCode = entry.exitCode
+      message = entry.message
+      finishedAt = entry.time
+      supervisorPID = nil
+      hypervisorPID = nil
+    }
+  }
+}

@@ -1,0 +1,103 @@
+internal import FoundationEssentials
+public import IgniteAPI
+internal import IgniteStore
+internal import IgniteSystem
+
+/// The operations on VMs, images and kernels. Commands, and later the API, are doors to these.
+public struct Engine: Sendable {
+  public let paths: Paths
+  public let configuration: EngineConfiguration
+  public let environment: [String: String]
+  let store: ObjectStore
+
+  /// Opens the state below `paths`, making what is absent.
+  public static func open(
+    paths: Paths, configuration: EngineConfiguration, environment: [String: String]
+  ) async throws -> Engine {
+    try paths.prepare()
+    return Engine(
+      paths: paths, configuration: configuration, environment: environment,
+      store: try await ObjectStore.open(root: paths.data))
+  }
+
+  private init(paths: Paths, configuration: EngineConfiguration, environment: [String: String], store: ObjectStore) {
+    self.paths = paths
+    self.configuration = configuration
+    self.environment = environment
+    self.store = store
+  }
+
+  /// Says something to the user beside an operation's result; on standard error, once.
+  public typealias Notify = @Sendable (String) -> Void
+
+  // MARK: VMs as objects
+
+  /// The VM of that exact name, or of that UID or a prefix of it.
+  public func vm(_ query: String) async throws -> VM {
+    let object = try await object(query)
+    return try await refreshed(try Self.vm(of: object), object: object)
+  }
+
+  func object(_ query: String) async throws -> StoredObject {
+    if let object = try await store.get(kind: VM.kind, namespace: "default", name: query) { return object }
+    let found = try await store.find(kind: VM.kind, uidPrefix: query)
+    guard let first = found.first else {
+      throw EngineError(.notFound, "no VM has the name or UID \"\(query)\"", advice: "list them with `ignite ps -a`")
+    }
+    guard found.count == 1 else {
+      throw EngineError(
+        .ambiguous, "\"\(query)\" begins the UIDs of several VMs, \(found[0].uid) and \(found[1].uid) among them",
+        advice: "give more digits")
+    }
+    return first
+  }
+
+  /// All VMs, oldest first, with their state as it is now.
+  public func vms() async throws -> [VM] {
+    var vms: [VM] = []
+    for object in try await store.list(kind: VM.kind) {
+      let vm = try await refreshed(try Self.vm(of: object), object: object)
+      if try await takeAwayIfDue(vm) { continue }
+      vms.append(vm)
+    }
+    return vms
+  }
+
+  static func vm(of object: StoredObject) throws -> VM {
+    let decoder = APICoding.decoder()
+    do {
+      var vm = VM(
+        metadata: ObjectMeta(name: object.name, namespace: object.namespace),
+        spec: try decoder.decode(VMSpec.self, from: object.spec),
+        status: try decoder.decode(VMStatus.self, from: object.status))
+      vm.metadata.uid = object.uid
+      vm.metadata.generation = object.generation
+      vm.metadata.resourceVersion = String(object.resourceVersion)
+      vm.metadata.creationTimestamp = object.created
+      vm.metadata.labels = object.labels.isEmpty ? nil : object.labels
+      vm.metadata.annotations = object.annotations.isEmpty ? nil : object.annotations
+      return vm
+    } catch {
+      throw EngineError(
+        .unavailable, "the record of VM \"\(object.name)\" cannot be read", advice: "was it written by a newer ignite?",
+        cause: error)
+    }
+  }
+
+  /// Writes the VM over the version that it was read at, and returns it as it is now.
+  func write(_ vm: VM) async throws -> VM {
+    var object = StoredObject(
+      kind: VM.kind, namespace: vm.metadata.namespace ?? "default", name: vm.metadata.name, uid: vm.metadata.uid,
+      created: vm.metadata.creationTimestamp, labels: vm.metadata.labels ?? [:],
+      annotations: vm.metadata.annotations ?? [:], spec: try Self.encode(vm.spec), status: try Self.encode(vm.status))
+    object.resourceVersion = Int64(vm.metadata.resourceVersion) ?? 0
+    return try Self.vm(of: try await store.update(object))
+  }
+
+  static func encode<Value: Encodable>(_ value: Value) throws -> Data {
+    let encoder = APICoding.encoder()
+    // The store tells a changed spec by its bytes.
+    encoder.outputFormatting.insert(.sortedKeys)
+    return try encoder.encode(value)
+  }
+}

@@ -1,0 +1,110 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import IgniteSystem
+internal import Yams
+
+/// The configuration file, kind `Configuration`; every field has a default.
+public struct EngineConfiguration: Codable, Sendable, Equatable {
+  public struct Network: Codable, Sendable, Equatable {
+    /// The host's address that a port is published at when `-p` names none; docker's default.
+    public var publishAddress = "0.0.0.0"
+    /// `Auto`, `Passt` or `Restricted` (QEMU's own user network: published ports only).
+    public var userMode = "Auto"
+    public init() {}
+  }
+
+  public struct Users: Codable, Sendable, Equatable {
+    /// As root every VM runs as a user of its own, from this range of the host's user ids.
+    public var first: UInt32 = 1_610_612_736
+    public var count: UInt32 = 65_536
+    public init() {}
+  }
+
+  public var network = Network()
+  public var users = Users()
+
+  public init() {}
+
+  /// Reads `/etc/ignite/config.yaml`, then `$XDG_CONFIG_HOME/ignite/config.yaml`; the later file's fields win.
+  ///
+  /// - Throws: EngineError that names the file and the field, for a field that is not known too.
+  public static func load(environment: [String: String]) throws -> EngineConfiguration {
+    var configuration = EngineConfiguration()
+    var files = ["/etc/ignite/config.yaml"]
+    if let home = environment["XDG_CONFIG_HOME"] ?? environment["HOME"].map({ $0 + "/.config" }) {
+      files.append(home + "/ignite/config.yaml")
+    }
+    for file in files where access(file, F_OK) == 0 { try configuration.merge(file: file) }
+    return configuration
+  }
+
+  mutating func merge(file: String) throws {
+    guard let data = FileManager.default.contents(atPath: file), data.count <= 1 << 20 else {
+      throw EngineError(.invalidArgument, "the configuration \(file) cannot be read, or is over 1 MiB")
+    }
+    let root: Node?
+    do {
+      root = try Yams.compose(yaml: String(decoding: data, as: UTF8.self))
+    } catch {
+      let line = String(describing: error).split(separator: "\n").first.map(String.init) ?? ""
+      throw EngineError(.invalidArgument, "the configuration \(file) is not YAML: \(line)")
+    }
+    guard let root else { return }
+    try merge(root, file: file)
+  }
+
+  private mutating func merge(_ root: Node, file: String) throws {
+    for (key, value) in try Self.fields(of: root, file: file, at: "") {
+      switch key {
+      case "apiVersion", "kind": break
+      case "network":
+        for (key, value) in try Self.fields(of: value, file: file, at: "network") {
+          switch key {
+          case "publishAddress": network.publishAddress = try Self.text(value, file, "network.publishAddress")
+          case "userMode":
+            let mode = try Self.text(value, file, "network.userMode")
+            guard ["Auto", "Passt", "Restricted"].contains(mode) else {
+              throw EngineError(
+                .invalidArgument, "\(file): network.userMode is \"\(mode)\"", advice: "write Auto, Passt or Restricted")
+            }
+            network.userMode = mode
+          default: throw Self.unknown("network.\(key)", file, known: ["publishAddress", "userMode"])
+          }
+        }
+      case "users":
+        for (key, value) in try Self.fields(of: value, file: file, at: "users") {
+          switch key {
+          case "first": users.first = try Self.number(value, file, "users.first")
+          case "count": users.count = try Self.number(value, file, "users.count")
+          default: throw Self.unknown("users.\(key)", file, known: ["first", "count"])
+          }
+        }
+      default: throw Self.unknown(key, file, known: ["network", "users"])
+      }
+    }
+  }
+
+  private static func fields(of node: Node, file: String, at path: String) throws -> [(String, Node)] {
+    guard let mapping = node.mapping else {
+      throw EngineError(.invalidArgument, "\(file): \(path.isEmpty ? "the document" : path) is not a mapping")
+    }
+    return mapping.map { ($0.key.string ?? "", $0.value) }
+  }
+
+  private static func text(_ node: Node, _ file: String, _ path: String) throws -> String {
+    guard let text = node.string else { throw EngineError(.invalidArgument, "\(file): \(path) is not text") }
+    return text
+  }
+
+  private static func number(_ node: Node, _ file: String, _ path: String) throws -> UInt32 {
+    guard let number = node.int.flatMap({ UInt32(exactly: $0) }), number > 0 else {
+      throw EngineError(.invalidArgument, "\(file): \(path) is not a positive whole number")
+    }
+    return number
+  }
+
+  private static func unknown(_ path: String, _ file: String, known: [String]) -> EngineError {
+    EngineError(
+      .invalidArgument, "\(file): there is no field \(path)", advice: "known here: \(known.joined(separator: ", "))")
+  }
+}

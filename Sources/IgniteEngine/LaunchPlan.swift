@@ -1,0 +1,195 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import IgniteAPI
+internal import IgniteHypervisor
+internal import IgniteImages
+internal import IgniteNetwork
+internal import IgniteOCI
+internal import IgniteStore
+internal import IgniteSupervisor
+internal import IgniteSystem
+internal import IgniteWire
+
+/// One start of a VM, prepared: the supervisor's plan, and the root and user that it runs in.
+struct LaunchPlan {
+  private let engine: Engine
+  private let vm: VM
+  private let kernel: ImportedKernel
+  private let image: ImportedImage
+  private let accelerator: AcceleratorChoice
+  private let network: UserNetworkChoice
+  private let userID: UInt32?
+  private let plan: SpawnPlan
+
+  /// The VM's files as its supervisor sees them: where they are, or in a root of its own.
+  private struct Layout {
+    var data: String
+    var run: String
+    var plan: String
+    var base: String
+    var vmlinux: String
+    var initrd: String
+    var modules: String?
+
+    static let isolatedPlan = "/ignite/spawn.json"
+  }
+
+  static func make(
+    engine: Engine, vm: VM, waitsForClient: Bool, size: TerminalSize, accelerator wanted: String?, notify: Engine.Notify
+  ) async throws -> LaunchPlan {
+    let uid = vm.metadata.uid
+    let image = try engine.imageOfVM(uid)
+    let kernel = try await engine.kernel(vm.spec.kernel?.oci)
+    let store = KernelStore(root: engine.paths.data)
+    let initPath = try Installation.guestInit(environment: engine.environment)
+    let initrd = try await ThreadExecutor.run { () throws(ImageError) in try store.initrd(for: kernel, initPath: initPath) }
+    let accelerator = try await AcceleratorChoice.make(wanted, paths: engine.paths, notify: notify)
+    let isRoot = getuid() == 0
+    let userID = isRoot ? try await engine.allocateUser(uid) : nil
+    let files = Layout(
+      data: engine.paths.vmData(uid), run: engine.paths.vmRun(uid), plan: engine.paths.plan(uid),
+      base: "\(engine.paths.data)/disks/\(image.disk)", vmlinux: store.vmlinux(of: kernel), initrd: initrd,
+      modules: store.modulesDisk(of: kernel))
+    guard access(files.base, R_OK) == 0 else {
+      throw EngineError(
+        .notFound, "the base disk of VM \"\(vm.metadata.name)\" is gone: \(files.base)",
+        advice: "import its image again: ignite image import \(vm.spec.image.oci)")
+    }
+    let seen =
+      isRoot
+      ? Layout(
+        data: "/vm", run: "/run/vm", plan: Layout.isolatedPlan, base: "/ignite/base.ext4", vmlinux: "/ignite/vmlinux",
+        initrd: "/ignite/initrd", modules: files.modules.map { _ in "/ignite/modules.ext4" })
+      : files
+
+    let network = try await UserNetworkChoice.make(vm: vm, mode: engine.configuration.network.userMode)
+    let hostname = vm.spec.hostname ?? vm.metadata.shortUID
+    let planner = ProcessPlanner(spec: vm.spec, image: image.config.config, hostname: hostname)
+    let process = try planner.process(size: size)
+    var drives = [
+      MachineConfiguration.Drive(id: "base", path: seen.base, readOnly: true),
+      MachineConfiguration.Drive(id: "disk", path: seen.data + "/disk.ext4", readOnly: false),
+    ]
+    if let modules = seen.modules { drives.append(MachineConfiguration.Drive(id: "modules", path: modules, readOnly: true)) }
+    let machine = MachineConfiguration(
+      kernelPath: seen.vmlinux, initrdPath: seen.initrd, cpus: vm.spec.resources.cpus,
+      memoryBytes: vm.spec.resources.memory.bytes, drives: drives, macAddress: GuestAddressing.macAddress, agentSocketPath: seen.run + "/agent.sock",
+      controlSocketPath: seen.run + "/qmp.sock", consoleSocketPath: seen.run + "/console.sock",
+      accelerator: accelerator.accelerator, timestampCounterKilohertz: accelerator.timestampCounterKilohertz)
+    let plan = SpawnPlan(
+      uid: uid, name: vm.metadata.name, paths: SpawnPlan.Paths(data: seen.data, run: seen.run), machine: machine,
+      network: network.plan,
+      guest: SpawnPlan.Guest(
+        hostname: hostname, machineID: uid + uid, modulesDevice: seen.modules == nil ? "" : "vdc",
+        macAddress: GuestAddressing.macAddress, address: "\(GuestAddressing.address)/\(GuestAddressing.prefixLength)",
+        gateway: GuestAddressing.gateway, nameServers: [GuestAddressing.nameServer], searchDomains: []),
+      process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
+    let made = LaunchPlan(
+      engine: engine, vm: vm, kernel: kernel, image: image, accelerator: accelerator, network: network, userID: userID,
+      plan: plan)
+    try await made.prepareFiles(files)
+    return made
+  }
+
+  /// Directories and files with their owners, and the plan.
+  private func prepareFiles(_ files: Layout) async throws {
+    let plan = try JSONEncoder().encode(plan)
+    let userID = userID
+    try await ThreadExecutor.run { () throws -> Void in
+      try FileTree.remove(files.run)
+      guard mkdir(files.run, 0o700) == 0 else { throw SystemError("make the directory \(files.run)") }
+      let planFile = try FileDescriptor.open(files.plan, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o444)
+      let written = plan.withUnsafeBytes { write(planFile.number, $0.baseAddress, $0.count) }
+      guard written == plan.count else { throw SystemError("write \(files.plan)") }
+      guard let userID else { return }
+      // A fresh VM's files are root's; later ones are the VM's own already.
+      for path in [files.run, files.data, files.data + "/disk.ext4"] where lchown(path, userID, userID) != 0 {
+        throw SystemError("give \(path) to user \(userID)")
+      }
+    }
+  }
+
+  /// What is known of the start, for the VM's status.
+  func describe(_ status: inout VMStatus) {
+    status.hypervisor = "QEMU"
+    status.accelerator = accelerator.accelerator.rawValue
+    status.kernel = kernel.name
+    status.kernelDigest = kernel.digest.description
+    status.userID = userID
+    status.addresses = [GuestAddressing.address]
+    status.observedGeneration = vm.metadata.generation
+    let now = Date()
+    let emulated = accelerator.accelerator == .tcg
+    status.set(
+      Condition(
+        type: "Isolated", status: !emulated, reason: emulated ? "Emulated" : "HardwareVirtualization",
+        message: emulated
+          ? "the machine is emulated, which QEMU calls no security boundary" : "the machine runs under KVM", time: now))
+    status.set(network.condition(time: now))
+  }
+
+  /// Starts the supervisor. It inherits the VM's lock; the caller gives up its own hold on it.
+  func launch(lock: FileLock) async throws -> NoticeReader {
+    let pipe = try FileDescriptor.pipe()
+    let executable = try Installation.executable()
+    let request = try self.request(executable: executable, notices: pipe.write, lock: lock)
+    _ = try await ThreadExecutor.run { () throws(SystemError) in try IgniteSystem.launch(request) }
+    pipe.write.close()
+    return NoticeReader(pipe: pipe.read)
+  }
+
+  private func request(executable: String, notices: FileDescriptor, lock: FileLock) throws -> LaunchRequest {
+    let uid = vm.metadata.uid
+    let paths = engine.paths
+    var request = LaunchRequest(
+      executable: executable,
+      arguments: ["ignite-spawn", userID == nil ? paths.plan(uid) : Layout.isolatedPlan],
+      environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"],
+      descriptors: [.init(source: notices.number, place: 3), .init(source: lock.descriptor.number, place: 4)],
+      newSession: true, workingDirectory: userID == nil ? "/" : nil, limits: [.noCore, .openFiles(4096)])
+    guard let userID else { return request }
+    let store = KernelStore(root: paths.data)
+    let qemu = try QEMUHypervisor().program
+    var mounts = Isolation.system(
+      programs: [qemu] + network.programs, thisProgram: true, kvm: accelerator.accelerator == .kvm)
+    mounts += [
+      .bind(source: paths.vmData(uid), target: "/vm", .writable),
+      .bind(source: paths.vmRun(uid), target: "/run/vm", .writable),
+      .bind(source: paths.plan(uid), target: Layout.isolatedPlan, []),
+      .bind(source: "\(paths.data)/disks/\(image.disk)", target: "/ignite/base.ext4", []),
+      .bind(source: store.vmlinux(of: kernel), target: "/ignite/vmlinux", []),
+      .bind(source: try initrdPath(), target: "/ignite/initrd", []),
+    ]
+    if let modules = store.modulesDisk(of: kernel) {
+      mounts.append(.bind(source: modules, target: "/ignite/modules.ext4", []))
+    }
+    mounts += network.mounts
+    request.isolation = Isolation(uid: userID, gid: userID, mounts: mounts)
+    request.cgroup = Cgroup.create(uid).cgroup
+    return request
+  }
+
+  private func initrdPath() throws -> String {
+    try KernelStore(root: engine.paths.data).initrd(
+      for: kernel, initPath: try Installation.guestInit(environment: engine.environment))
+  }
+}
+
+extension Engine {
+  /// The VM's user on the host, its own for as long as it exists.
+  func allocateUser(_ uid: String) async throws -> UInt32 {
+    let first = Int64(configuration.users.first)
+    let range = first...(first + Int64(configuration.users.count) - 1)
+    return UInt32(try await store.allocate(pool: "users", owner: uid, range: range))
+  }
+
+  /// The image that the VM was made from, whatever its reference names today.
+  func imageOfVM(_ uid: String) throws -> ImportedImage {
+    let path = paths.image(uid)
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw EngineError(
+        .unavailable, "the record of the VM's image is gone: \(path)", advice: "remove the VM: ignite rm \(uid.prefix(12))")
+    }
+    return try APICoding.decoder().decode(ImportedImage.self, from: data)
+  }
+}

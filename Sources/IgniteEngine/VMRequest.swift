@@ -1,0 +1,21 @@
+public import IgniteAPI
+public import IgniteNetwork
+
+/// What `create` and `run` are asked for: a VM's spec, before names and defaults are resolved.
+public struct VMRequest: Sendable {
+  /// A reference, or another source that `image import` takes.
+  public var image: String
+  public var name: String?
+  public var labels: [String: String] = [:]
+  public var kernel: String?
+  public var pull: PullPolicy = .missing
+  public var resources = VMSpec.Resources()
+  public var process = VMSpec.Process()
+  public var ports: [PublishedPort] = []
+  public var hostname: String?
+  public var autoRemove = false
+  /// `kvm`, `tcg` or nil for what the host can do.
+  public var accelerator: String?
+
+  public init(image: String) { self.image = image }
+}

@@ -1,0 +1,177 @@
+/// QEMU's command line for a machine.
+struct QEMUArguments {
+  /// Numbers of the descriptors in QEMU's process.
+  enum Place {
+    static let control: Int32 = 3
+    static let agent: Int32 = 4
+    static let console: Int32 = 5
+    static let network: Int32 = 6
+  }
+
+  var configuration: MachineConfiguration
+  var network: Network
+
+  enum Network: Equatable {
+    case none
+    case stream
+    case user(restricted: Bool, ports: [PortForward])
+  }
+
+  init(_ configuration: MachineConfiguration, _ attachment: NetworkAttachment) {
+    self.configuration = configuration
+    network =
+      switch attachment {
+      case .none: .none
+      case .stream: .stream
+      case .user(let restricted, let ports): .user(restricted: restricted, ports: ports)
+      }
+  }
+
+  /// All of argv after the program's name.
+  /// - Throws: `invalidConfiguration` for what no machine can be made of.
+  func build() throws(HypervisorError) -> [String] {
+    try check()
+    return machine + kernel + channels + drives + networkCard + helpers
+  }
+
+  private var isKVM: Bool { configuration.accelerator == .kvm }
+
+  private var machine: [String] {
+    [
+      // The guest finds its devices through ACPI, which Debian's kernel needs; without the RTC or the PIT its clock
+      // calibration waits for seconds or for ever.
+      "-machine", "microvm,acpi=on,rtc=on,pit=on,pic=on",
+      "-accel", isKVM ? "kvm" : "tcg,thread=multi",
+      // Modern virtio: legacy devices cannot do what balloon and virtio-fs need.
+      "-global", "virtio-mmio.force-legacy=false",
+      "-cpu", isKVM ? "host" : "max",
+      "-smp", String(configuration.cpus),
+      "-m", "\(configuration.memoryBytes >> 20)M",
+      "-nodefaults", "-no-user-config", "-display", "none",
+      // A reboot ends the machine; whether it starts again is the restart policy's business.
+      "-no-reboot",
+    ] + (configuration.sandbox ? ["-sandbox", Self.sandbox] : [])
+  }
+
+  private static let sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+  private var kernel: [String] {
+    var arguments = ["-kernel", configuration.kernelPath]
+    if let initrd = configuration.initrdPath { arguments += ["-initrd", initrd] }
+    return arguments + ["-append", commandLine]
+  }
+
+  /// The kernel's command line: console, clock, reboot, then the caller's own.
+  var commandLine: String {
+    var words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "cryptomgr.notests", "audit=0", "no_timer_check"]
+    if !isKVM, let rate = configuration.timestampCounterKilohertz {
+      // Under emulation the guest's counter is the host's, read by rdtsc. Told its rate, the kernel need not calibrate
+      // against an emulated timer, which is slow and wrong. Mitigations guard nothing in an emulated processor.
+      words += [
+        "nokaslr", "mitigations=off", "tsc=reliable", "clocksource=tsc", "tsc_early_khz=\(rate)", "lpj=\(rate &* 2)",
+      ]
+    }
+    // KVM gives the guest kvm-clock, which needs no telling.
+    return (words + configuration.kernelArguments).joined(separator: " ")
+  }
+
+  /// Sockets that are bound, listened on and inherited: a connection is taken whenever it comes, also from a later
+  /// supervisor, and output is dropped while nobody is connected.
+  private var channels: [String] {
+    func socket(_ id: String, _ place: Int32) -> [String] {
+      ["-chardev", "socket,id=\(id),fd=\(place),server=on,wait=off"]
+    }
+    return socket("control", Place.control) + ["-mon", "chardev=control,mode=control"]
+      + socket("console", Place.console) + ["-serial", "chardev:console"]
+      + ["-device", "virtio-serial-device,max_ports=2"] + socket("agent", Place.agent)
+      + ["-device", "virtserialport,chardev=agent,name=\(MachineConfiguration.agentPortName)"]
+  }
+
+  /// The host's page cache serves all machines that share a base disk, so caching stays on; flushes of the guest reach
+  /// the host's disk (`cache.no-flush=off`). `aio=threads` works on every file system and under the sandbox. QEMU locks
+  /// a writable image against a second machine; read-only ones are shared.
+  private var drives: [String] {
+    configuration.drives.enumerated().flatMap { index, drive in
+      let node = "drive\(index)"
+      let access = drive.readOnly ? "read-only=on" : "read-only=off,discard=unmap"
+      return [
+        "-blockdev",
+        "driver=raw,node-name=\(node),\(access),cache.direct=off,file.driver=file,file.aio=threads,"
+          + "file.filename=\(Self.escaped(drive.path))",
+        "-device", "virtio-blk-device,drive=\(node),serial=\(drive.id)",
+      ]
+    }
+  }
+
+  private var networkCard: [String] {
+    let netdev: String
+    switch network {
+    case .none: return []
+    case .stream: netdev = "stream,id=net0,server=off,addr.type=fd,addr.str=\(Place.network)"
+    case .user(let restricted, let ports):
+      let forwards = ports.map { port in
+        ",hostfwd=\(port.isUDP ? "udp" : "tcp"):\(port.hostAddress):\(port.hostPort)-:\(port.guestPort)"
+      }
+      netdev = "user,id=net0,restrict=\(restricted ? "on" : "off"),ipv6=off" + forwards.joined()
+    }
+    let mac = configuration.macAddress.map { ",mac=\($0)" } ?? ""
+    return ["-netdev", netdev, "-device", "virtio-net-device,netdev=net0\(mac)"]
+  }
+
+  private var helpers: [String] {
+    ["-device", "virtio-rng-device", "-device", "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on"]
+  }
+
+  private static func escaped(_ path: String) -> String {
+    path.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+  }
+
+  // MARK: Checks
+
+  /// virtio-mmio places with ACPI, less those of serial, network, rng and balloon.
+  static let maximumDrives = 20
+
+  private func check() throws(HypervisorError) {
+    func refuse(_ message: String, advice: String? = nil) -> HypervisorError {
+      HypervisorError(.invalidConfiguration, message, advice: advice)
+    }
+    guard (1...255).contains(configuration.cpus) else {
+      throw refuse("a machine of \(configuration.cpus) CPUs", advice: "choose 1 to 255")
+    }
+    let memory = configuration.memoryBytes
+    guard memory >= QEMUHypervisor.minimumMemory else {
+      throw refuse(
+        "\(memory >> 20) MiB of memory do not boot a Linux kernel with its initrd",
+        advice: "give at least \(QEMUHypervisor.minimumMemory >> 20) MiB")
+    }
+    guard memory <= 1 << 44 else { throw refuse("\(memory >> 20) MiB of memory are more than a machine can have") }
+    guard configuration.drives.count <= Self.maximumDrives else {
+      throw refuse("\(configuration.drives.count) drives; a microvm has places for \(Self.maximumDrives)")
+    }
+    for drive in configuration.drives {
+      guard (1...20).contains(drive.id.utf8.count),
+        drive.id.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
+      else { throw refuse("\"\(drive.id)\" is no id for a drive") }
+    }
+    if let mac = configuration.macAddress, !Self.isMAC(mac) { throw refuse("\"\(mac)\" is no MAC address") }
+    if case .user(_, let ports) = network {
+      for port in ports
+      where !port.hostAddress.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") })
+        || port.hostPort == 0 || port.guestPort == 0
+      {
+        throw HypervisorError(
+          .unsupported, "QEMU's own network cannot publish \(port.hostAddress):\(port.hostPort)",
+          advice: "give an IPv4 address, or install passt")
+      }
+    }
+    // x86 Linux cuts its command line there (COMMAND_LINE_SIZE), silently.
+    guard commandLine.utf8.count < 2048, !commandLine.utf8.contains(where: { $0 < 32 }) else {
+      throw refuse("the kernel's arguments are \(commandLine.utf8.count) bytes long or hold control characters")
+    }
+  }
+
+  private static func isMAC(_ text: String) -> Bool {
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    return parts.count == 6 && parts.allSatisfy { $0.utf8.count == 2 && $0.allSatisfy(\.isHexDigit) }
+  }
+}

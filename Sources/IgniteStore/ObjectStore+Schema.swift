@@ -1,0 +1,58 @@
+internal import GRDB
+internal import IgniteSystem
+
+/// The schema and its migrations: every version of the database that was ever released stays here.
+func openDatabase(path: String) throws -> DatabaseQueue {
+  var configuration = GRDB.Configuration()
+  configuration.busyMode = .timeout(10)
+  configuration.label = "ignite"
+  configuration.prepareDatabase { db in
+    try db.execute(sql: "PRAGMA journal_mode = WAL")
+    try db.execute(sql: "PRAGMA synchronous = FULL")
+  }
+  do {
+    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    try migrate(queue)
+    return queue
+  } catch let error as DatabaseError {
+    throw StoreError(
+      .unavailable, "the database \(path) cannot be opened: \(error.message ?? "error \(error.resultCode.rawValue)")",
+      advice: "check the directory's owner and the disk's space", cause: error)
+  }
+}
+
+/// The number of the newest migration; kept as SQLite's `user_version`, which costs one page to read.
+private let schemaVersion = 1
+
+private func migrate(_ queue: DatabaseQueue) throws {
+  let version = try queue.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
+  if version == schemaVersion { return }
+  guard version < schemaVersion else {
+    throw StoreError(
+      .unavailable, "the database \(queue.path) is of version \(version), and this program knows \(schemaVersion)",
+      advice: "use the newer ignite that wrote it")
+  }
+  try queue.write { db in
+    // Another process may have been first.
+    let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+    if version < 1 { try createFirstVersion(db) }
+    try db.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+  }
+}
+
+private func createFirstVersion(_ db: Database) throws {
+  try db.execute(
+    sql: """
+      CREATE TABLE objects (
+        kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL UNIQUE,
+        generation INTEGER NOT NULL, resourceVersion INTEGER NOT NULL, created REAL NOT NULL,
+        labels TEXT NOT NULL, annotations TEXT NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL,
+        UNIQUE (kind, namespace, name));
+      CREATE INDEX objects_by_uid ON objects (kind, uid);
+      CREATE TABLE allocations (
+        pool TEXT NOT NULL, number INTEGER NOT NULL, owner TEXT NOT NULL, UNIQUE (pool, number), UNIQUE (pool, owner));
+      CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+      CREATE TABLE revision (value INTEGER NOT NULL);
+      INSERT INTO revision VALUES (0);
+      """)
+}

@@ -1,0 +1,195 @@
+internal import FoundationEssentials
+internal import Glibc
+public import IgniteHypervisor
+public import IgniteNetwork
+public import IgniteSystem
+public import IgniteWire
+
+/// All that a supervisor is told: written by the engine to `vms/<uid>/spawn.json`, with paths as the supervisor sees
+/// them (in a root of its own when it runs as the VM's user).
+public struct SpawnPlan: Codable, Sendable {
+  public struct Paths: Codable, Sendable {
+    public var journal: String
+    public var log: String
+    public var console: String
+    public var spawnSocket: String
+
+    /// - Parameters:
+    ///   - data: the VM's directory below the data root.
+    ///   - run: the VM's directory below the run root.
+    public init(data: String, run: String) {
+      journal = data + "/journal"
+      log = data + "/log"
+      console = data + "/console.log"
+      spawnSocket = run + "/spawn.sock"
+    }
+  }
+
+  public enum Network: Codable, Sendable {
+    case none
+    /// passt, as a process beside the hypervisor.
+    case passt(PasstSettings)
+    /// The hypervisor's own user network: published ports only.
+    case restricted([PublishedPort])
+  }
+
+  /// What the guest is told of itself; wall clock and entropy are added at the moment of sending.
+  public struct Guest: Codable, Sendable {
+    public var hostname: String
+    public var machineID: String
+    public var modulesDevice: String
+    public var macAddress: String
+    public var address: String
+    public var gateway: String
+    public var nameServers: [String]
+    public var searchDomains: [String]
+
+    public init(
+      hostname: String, machineID: String, modulesDevice: String, macAddress: String, address: String, gateway: String,
+      nameServers: [String], searchDomains: [String]
+    ) {
+      self.hostname = hostname
+      self.machineID = machineID
+      self.modulesDevice = modulesDevice
+      self.macAddress = macAddress
+      self.address = address
+      self.gateway = gateway
+      self.nameServers = nameServers
+      self.searchDomains = searchDomains
+    }
+
+    func configuration(wallClock: UInt64, entropy: [UInt8]) throws(SystemError) -> IgniteWire.Configuration {
+      var configuration = IgniteWire.Configuration()
+      configuration.hostname = hostname
+      configuration.machineID = machineID
+      configuration.modulesDevice = modulesDevice
+      configuration.macAddress = macAddress
+      configuration.address = address
+      configuration.gateway = gateway
+      configuration.nameServers = nameServers
+      configuration.searchDomains = searchDomains
+      configuration.wallClock = wallClock
+      configuration.entropy = entropy
+      return configuration
+    }
+  }
+
+  /// The main process.
+  public struct Process: Codable, Sendable {
+    public var arguments: [String]
+    public var environment: [String]
+    public var workingDirectory: String
+    public var user: String
+    public var tty: Bool
+    public var input: Bool
+    /// The image's own init is PID 1.
+    public var machine: Bool
+    public var columns: UInt16
+    public var rows: UInt16
+
+    public init(
+      arguments: [String], environment: [String], workingDirectory: String, user: String, tty: Bool, input: Bool,
+      machine: Bool, size: TerminalSize
+    ) {
+      self.arguments = arguments
+      self.environment = environment
+      self.workingDirectory = workingDirectory
+      self.user = user
+      self.tty = tty
+      self.input = input
+      self.machine = machine
+      columns = size.columns
+      rows = size.rows
+    }
+
+    func request() -> ProcessRequest {
+      var request = ProcessRequest()
+      request.isMain = true
+      request.arguments = arguments.map { Array($0.utf8) }
+      request.environment = environment.map { Array($0.utf8) }
+      request.workingDirectory = Array(workingDirectory.utf8)
+      request.user = Array(user.utf8)
+      request.tty = tty
+      request.input = input
+      request.machine = machine
+      request.size = TerminalSize(columns: columns, rows: rows)
+      return request
+    }
+  }
+
+  public static let currentVersion = 1
+  public var version = SpawnPlan.currentVersion
+  public var uid: String
+  public var name: String
+  public var paths: Paths
+  public var machine: MachineConfiguration
+  public var network: Network
+  public var guest: Guest
+  public var process: Process
+  /// The signal that asks the main process to end.
+  public var stopSignal: Int32
+  /// The command stays with the VM: its process is not started before the command has joined.
+  public var waitsForClient: Bool
+
+  public init(
+    uid: String, name: String, paths: Paths, machine: MachineConfiguration, network: Network, guest: Guest,
+    process: Process, stopSignal: Int32, waitsForClient: Bool
+  ) {
+    self.uid = uid
+    self.name = name
+    self.paths = paths
+    self.machine = machine
+    self.network = network
+    self.guest = guest
+    self.process = process
+    self.stopSignal = stopSignal
+    self.waitsForClient = waitsForClient
+  }
+
+  /// Reads a plan and checks its version.
+  public static func read(path: String) throws -> SpawnPlan {
+    let file = try FileDescriptor.open(path, 0)
+    var bytes = [UInt8](repeating: 0, count: 4 << 20)
+    let count = try retrying("read \(path)") { readAll(file.number, &bytes) }
+    let plan = try JSONDecoder().decode(SpawnPlan.self, from: Data(bytes.prefix(count)))
+    guard plan.version == currentVersion else {
+      throw SupervisorError("the plan \(path) is of version \(plan.version), and this program knows \(currentVersion)")
+    }
+    return plan
+  }
+}
+
+/// What a supervisor tells the command that started it, a line of JSON each.
+public struct SpawnNotice: Codable, Equatable, Sendable {
+  public enum Event: String, Codable, Sendable {
+    /// `spawn.sock` takes clients.
+    case listening
+    /// The main process was executed.
+    case running
+    /// It came to nothing; `code` and `message` say why.
+    case failed
+  }
+
+  public var event: Event
+  public var code: Int32
+  public var message: String?
+
+  public init(_ event: Event, code: Int32 = 0, message: String? = nil) {
+    self.event = event
+    self.code = code
+    self.message = message
+  }
+
+  /// Writes the notice as a line; nobody may be there to read it.
+  public func write(to pipe: FileDescriptor) {
+    guard var line = try? JSONEncoder().encode(self) else { return }
+    line.append(10)
+    _ = line.withUnsafeBytes { Glibc.write(pipe.number, $0.baseAddress, $0.count) }
+  }
+
+  /// The notice of one line; nil where it is none.
+  public init?(line: [UInt8]) {
+    guard let notice = try? JSONDecoder().decode(SpawnNotice.self, from: Data(line)) else { return nil }
+    self = notice
+  }
+}

@@ -1,0 +1,282 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import IgniteSystem
+internal import IgniteWire
+
+/// A command at `spawn.sock`.
+struct Client {
+  /// Joined to the main process's streams.
+  struct Attached {
+    var stream: UInt32
+    var input: Bool
+    /// Bytes that the client can take, a channel each (output, errors).
+    var credit: [UInt8: Int] = [
+      Channel.standardOutput.rawValue: Wire.initialCredit, Channel.standardError.rawValue: Wire.initialCredit,
+    ]
+    /// Output and ends that wait for credit, in order.
+    var waiting: [Pending] = []
+  }
+
+  enum Pending {
+    case chunk(OutputChunk)
+    case frame(Frame)
+  }
+
+  var connection: FrameConnection
+  var attached: Attached?
+  /// The agent's stream for each of the client's.
+  var streams: [UInt32: UInt32] = [:]
+  /// Closed once it has what waits for it.
+  var finishing = false
+  /// The stream on which the client waits for the VM's end.
+  var stopStream: UInt32?
+}
+
+extension Supervisor {
+  private static let maximumClients = 128
+
+  func acceptClients() {
+    while let listener = listenerNumber, let socket = UnixSocket.accept(listener) {
+      guard clients.count < Self.maximumClients else { continue }
+      lastClient += 1
+      let id = lastClient
+      let connection = try? FrameConnection(loop: loop, descriptor: socket, role: .server) { [weak self] event in
+        self?.assumeIsolated { $0.handleClient(id, event) }
+      }
+      if let connection { clients[id] = Client(connection: connection) }
+    }
+  }
+
+  private func handleClient(_ id: UInt64, _ event: FrameConnection.Event) {
+    switch event {
+    case .opened, .drained: break
+    case .frame(let frame): handle(frame, from: id)
+    case .closed: clientGone(id)
+    }
+  }
+
+  private func handle(_ frame: Frame, from id: UInt64) {
+    guard let client = clients[id] else { return }
+    if frame.type == .request { return handleRequest(frame, from: id) }
+    if let attached = client.attached, attached.stream == frame.stream {
+      return handleAttached(frame, from: id)
+    }
+    guard let stream = client.streams[frame.stream] else { return }
+    if frame.type == .data {
+      // The guest's credit is the client's; who sends beyond it would fill our memory.
+      let left = (routes[stream]?.inputCredit ?? 0) - frame.payload.count
+      guard left >= 0 else { return drop(id) }
+      routes[stream]?.inputCredit = left
+    }
+    var passed = frame
+    passed.stream = stream
+    agent?.send(passed)
+    if frame.type == .acknowledge || frame.type == .close {
+      clients[id]?.streams[frame.stream] = nil
+      if frame.type == .acknowledge { routes[stream] = nil } else { routes[stream]?.client = nil }
+    }
+  }
+
+  private func handleRequest(_ frame: Frame, from id: UInt64) {
+    func answer(_ response: Response) {
+      clients[id]?.connection.send(Frame(.response, stream: frame.stream, payload: response.encoded()))
+    }
+    do {
+      switch try requestKind(of: frame.payload) {
+      case .attach:
+        let request = try AttachRequest(decoding: frame.payload)
+        clients[id]?.attached = Client.Attached(stream: frame.stream, input: request.input)
+        answer(Response(text: phase.rawValue))
+        clientJoined()
+      case .start: try startProcess(frame, from: id, answer)
+      case .stop:
+        clients[id]?.stopStream = frame.stream
+        stop(try StopRequest(decoding: frame.payload))
+      case .kill:
+        let request = try StopRequest(decoding: frame.payload)
+        guard phase == .running, main.exit == nil else {
+          return answer(Response(code: 125, text: "the VM is \(phase.rawValue)"))
+        }
+        if request.signal == UInt64(SIGKILL) { main.stopping = true }
+        agent?.send(.signal(stream: Self.mainStream, number: Int32(truncatingIfNeeded: request.signal)))
+        answer(Response())
+      case .status: answer(Response(text: phase.rawValue))
+      default: answer(Response(code: 125, text: "this supervisor does not know the request; it is of an older version"))
+      }
+    } catch {
+      answer(Response(code: 125, text: "the request makes no sense"))
+    }
+  }
+
+  private func startProcess(_ frame: Frame, from id: UInt64, _ answer: (Response) -> Void) throws(MessageError) {
+    guard phase == .running, main.exit == nil, agent != nil else {
+      return answer(Response(code: 125, text: "the VM is \(phase.rawValue), not running"))
+    }
+    var request = try ProcessRequest(decoding: frame.payload)
+    request.isMain = false
+    request.machine = false
+    lastAgentStream += 1
+    let stream = lastAgentStream
+    clients[id]?.streams[frame.stream] = stream
+    routes[stream] = Route(client: id, stream: frame.stream)
+    agent?.send(Frame(.request, stream: stream, payload: request.encoded()))
+  }
+
+  // MARK: Attached clients
+
+  private func handleAttached(_ frame: Frame, from id: UInt64) {
+    switch frame.type {
+    case .credit:
+      guard let bytes = frame.number else { return }
+      clients[id]?.attached?.credit[frame.channel.rawValue, default: 0] += Int(min(bytes, 1 << 24))
+      flushAttached(id)
+    case .data, .end:
+      guard clients[id]?.attached?.input == true else { return }
+      guard frame.payload.count <= main.inputCredit else { return drop(id) }
+      main.inputCredit -= frame.payload.count
+      passToMain(frame)
+    case .signal, .resize: passToMain(frame)
+    case .close: drop(id)
+    default: break
+    }
+  }
+
+  private func passToMain(_ frame: Frame) {
+    var passed = frame
+    passed.stream = Self.mainStream
+    agent?.send(passed)
+  }
+
+  /// Whether the client took the chunk at once; else it is kept for it.
+  func deliver(_ chunk: OutputChunk, to id: UInt64) -> Bool {
+    clients[id]?.attached?.waiting.append(.chunk(chunk))
+    chunk.holders += 1
+    let held = chunk.holders
+    flushAttached(id, granting: false)
+    return chunk.holders < held
+  }
+
+  /// Sends what the client has credit for. A chunk that the last client took gives the guest its credit back.
+  private func flushAttached(_ id: UInt64, granting: Bool = true) {
+    while var attached = clients[id]?.attached, let next = attached.waiting.first {
+      switch next {
+      case .frame(let frame):
+        attached.waiting.removeFirst()
+        clients[id]?.attached = attached
+        clients[id]?.connection.send(frame)
+      case .chunk(let chunk):
+        guard attached.credit[chunk.channel.rawValue, default: 0] >= chunk.bytes.count else { return }
+        attached.credit[chunk.channel.rawValue, default: 0] -= chunk.bytes.count
+        attached.waiting.removeFirst()
+        clients[id]?.attached = attached
+        clients[id]?.connection.send(
+          Frame(.data, stream: attached.stream, channel: chunk.channel, payload: chunk.bytes))
+        release(chunk, granting: granting)
+      }
+    }
+    if let client = clients[id], client.finishing, client.attached != nil { client.connection.finish() }
+  }
+
+  private func release(_ chunk: OutputChunk, granting: Bool) {
+    chunk.holders -= 1
+    if granting && chunk.holders == 0 { grant(chunk) }
+  }
+
+  /// Sends a frame to everybody who is attached, after the output that waits before it.
+  func sendToAttached(_ frame: Frame) {
+    for id in clients.keys {
+      guard let attached = clients[id]?.attached else { continue }
+      var addressed = frame
+      addressed.stream = attached.stream
+      clients[id]?.attached?.waiting.append(.frame(addressed))
+      flushAttached(id)
+    }
+  }
+
+  func failAttached(code: Int32, message: String) {
+    sendToAttached(Frame(.response, stream: 0, payload: Response(code: UInt64(code), text: message).encoded()))
+  }
+
+  // MARK: From the agent
+
+  func passToClient(_ frame: Frame) {
+    guard let route = routes[frame.stream] else { return }
+    if frame.type == .credit, let bytes = frame.number {
+      routes[frame.stream]?.inputCredit += Int(min(bytes, UInt32(Wire.initialCredit)))
+    }
+    let failed = frame.type == .response && ((try? Response(decoding: frame.payload))?.code ?? 0) != 0
+    guard let id = route.client, let client = clients[id] else {
+      // Nobody is left to acknowledge the end.
+      if frame.type == .exit {
+        agent?.send(Frame(.acknowledge, stream: frame.stream))
+        routes[frame.stream] = nil
+      }
+      return
+    }
+    var passed = frame
+    passed.stream = route.stream
+    client.connection.send(passed)
+    if failed {
+      routes[frame.stream] = nil
+      clients[id]?.streams[route.stream] = nil
+    }
+    // The guest keeps to the client's credit; one that does not would fill our memory.
+    if client.connection.queued > 8 << 20 { drop(id) }
+  }
+
+  // MARK: The end
+
+  private func stop(_ request: StopRequest) {
+    main.stopping = true
+    guard phase == .running, main.exit == nil else {
+      if phase != .ending { finish(Outcome(exitCode: 137, failure: nil)) }
+      return
+    }
+    let signal = request.signal == 0 ? plan.stopSignal : Int32(truncatingIfNeeded: request.signal)
+    if plan.process.machine {
+      agent?.send(Frame(.request, stream: 0, payload: emptyRequest(.shutDown)))
+    } else {
+      agent?.send(.signal(stream: Self.mainStream, number: signal))
+    }
+    loop.schedule(after: .milliseconds(Int64(min(request.grace, 86_400_000)))) { [weak self] in
+      self?.assumeIsolated { supervisor in
+        if supervisor.main.exit == nil { supervisor.finish(Outcome(exitCode: 137, failure: nil)) }
+      }
+    }
+  }
+
+  private func drop(_ id: UInt64) {
+    clients[id]?.connection.close()
+    clientGone(id)
+  }
+
+  private func clientGone(_ id: UInt64) {
+    guard let client = clients.removeValue(forKey: id) else { return }
+    for stream in client.streams.values {
+      routes[stream]?.client = nil
+      agent?.send(Frame(.close, stream: stream))
+    }
+    for case .chunk(let chunk) in client.attached?.waiting ?? [] { release(chunk, granting: true) }
+    resumeClosing()
+  }
+
+  /// Answers who waits for the end, lets everybody read what was sent, and closes.
+  func closeClients() async {
+    for id in clients.keys {
+      guard let client = clients[id] else { continue }
+      if let stream = client.stopStream {
+        client.connection.send(Frame(.response, stream: stream, payload: Response().encoded()))
+      }
+      clients[id]?.finishing = true
+      if client.attached == nil { client.connection.finish() } else { flushAttached(id) }
+    }
+    // A client that does not read what it asked for is not waited for beyond this.
+    let deadline = loop.schedule(after: .seconds(5)) { [weak self] in
+      self?.assumeIsolated { supervisor in
+        for id in supervisor.clients.keys { supervisor.drop(id) }
+      }
+    }
+    await allClientsGone()
+    loop.cancelTimer(deadline)
+  }
+}

@@ -1,0 +1,315 @@
+internal import FoundationEssentials
+internal import CIgniteSystem
+internal import Glibc
+public import IgniteHypervisor
+internal import IgniteNetwork
+public import IgniteSystem
+internal import IgniteWire
+
+/// One VM's supervisor: it owns the hypervisor, the guest's channel, the log and the journal, and serves `spawn.sock`.
+///
+/// It runs on an event loop, which is the actor's executor, so every event is handled on the actor without a hop.
+/// Its life is `run`: bring the machine up, pass frames between clients and guest, and put everything away.
+public actor Supervisor {
+  /// How the VM's life ended.
+  struct Outcome: Sendable {
+    /// What a command returns: the process's status, or 125 to 127.
+    var exitCode: Int32
+    /// Why it failed; nil for a process that ran.
+    var failure: String?
+  }
+
+  enum Phase: String {
+    case starting, booting, running, ending
+  }
+
+  let plan: SpawnPlan
+  let hypervisor: any Hypervisor
+  let loop: EventLoop
+  let journal: Journal
+  /// Where the command that started us reads how far we are; lines of `SpawnNotice`.
+  private let notices: FileDescriptor
+  private let lock: FileDescriptor
+
+  var phase = Phase.starting
+  var machine: (any Machine)?
+  private var network: NetworkProcess?
+  var agent: FrameConnection?
+  var agentOpen = false
+  var console: Console?
+  var log: LogWriter
+  var clients: [UInt64: Client] = [:]
+  var lastClient: UInt64 = 0
+  /// Which client's stream an agent's stream is; streams 1 and 2 are ours.
+  var routes: [UInt32: Route] = [:]
+  var lastAgentStream: UInt32 = Supervisor.mainStream
+  var main = MainProcess()
+  private var listener: FileDescriptor?
+  private var outcome: Outcome?
+  private var waiting: CheckedContinuation<Outcome, Never>?
+  private var attachAwaited: Bool
+  private var closing: CheckedContinuation<Void, Never>?
+
+  static let configureStream: UInt32 = 1
+  static let mainStream: UInt32 = 2
+  /// A guest under emulation on a loaded machine may take tens of seconds.
+  private static let bootTimeout: Duration = .seconds(180)
+
+  public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+  /// - Parameters:
+  ///   - notices: the pipe to the command that started us.
+  ///   - lock: the VM's lock, held until the process ends.
+  public init(
+    plan: SpawnPlan, hypervisor: any Hypervisor, notices: FileDescriptor, lock: FileDescriptor
+  ) throws {
+    self.plan = plan
+    self.hypervisor = hypervisor
+    self.notices = notices
+    self.lock = lock
+    loop = try EventLoop(name: "ignite-spawn")
+    journal = try Journal(path: plan.paths.journal)
+    log = try LogWriter(path: plan.paths.log)
+    attachAwaited = plan.waitsForClient
+  }
+
+  /// Runs the VM from start to end.
+  public func run() async {
+    do {
+      try await bringUp()
+    } catch {
+      finish(Outcome(exitCode: 125, failure: userMessage(error)))
+    }
+    let outcome = await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
+      if let ended = self.outcome { continuation.resume(returning: ended) } else { waiting = continuation }
+    }
+    await tearDown(outcome)
+  }
+
+  // MARK: Up
+
+  private func bringUp() async throws {
+    unlink(plan.paths.spawnSocket)
+    let listener = try UnixSocket.listen(plan.paths.spawnSocket)
+    self.listener = listener
+    try loop.watch(listener.number, for: .read) { [weak self] _ in self?.assumeIsolated { $0.acceptClients() } }
+    try watchStarter()
+    var entry = JournalEntry(.starting)
+    entry.supervisor = .current
+    try await journal.append(entry)
+    tell(SpawnNotice(.listening))
+
+    console = try Console(path: plan.paths.console)
+    let attachment = try await startNetwork()
+    // Whatever cgroup, root and user this process was put into, its children share.
+    let machine = try await hypervisor.start(plan.machine, network: attachment, confinement: MachineConfinement())
+    self.machine = machine
+    guard outcome == nil else { return }
+    phase = .booting
+    watchMachine(machine)
+    try connectConsole()
+    try connectAgent()
+    loop.schedule(after: Self.bootTimeout) { [weak self] in
+      self?.assumeIsolated { supervisor in
+        guard supervisor.phase == .booting else { return }
+        supervisor.fail("the guest did not answer within \(Self.bootTimeout)\(supervisor.consoleTail())")
+      }
+    }
+    var booted = JournalEntry(.booted)
+    booted.hypervisor = machine.identity
+    booted.network = network?.identity
+    try await journal.append(booted)
+  }
+
+  private func startNetwork() async throws -> NetworkAttachment {
+    switch plan.network {
+    case .none: return .none
+    case .restricted(let ports):
+      return .user(
+        restricted: true,
+        ports: ports.compactMap { port in
+          port.hostPort.map {
+            PortForward(
+              isUDP: port.transport == .udp, hostAddress: port.address ?? "", hostPort: $0, guestPort: port.vmPort)
+          }
+        })
+    case .passt(let settings):
+      let started = try await NetworkProcess.start(settings, loop: loop)
+      network = started.process
+      return .stream(started.socket)
+    }
+  }
+
+  private func watchMachine(_ machine: any Machine) {
+    Task { [weak self] in
+      let end = await machine.ended()
+      await self?.machineEnded(end)
+    }
+  }
+
+  private func machineEnded(_ end: MachineEnd) {
+    if main.exit != nil { return finish(Outcome(exitCode: main.exit ?? 0, failure: nil)) }
+    if phase == .running && plan.process.machine && end.isOrderly {
+      return finish(Outcome(exitCode: 0, failure: nil))
+    }
+    if main.stopping { return finish(Outcome(exitCode: 137, failure: nil)) }
+    fail("\(hypervisor.name) ended before the VM's process did\(end.explanation)\(consoleTail())")
+  }
+
+  /// The command that started us may be gone before it has joined; then nobody wants this VM.
+  private func watchStarter() throws {
+    try loop.watch(notices.number, for: []) { [weak self] _ in
+      self?.assumeIsolated { supervisor in
+        supervisor.loop.cancelWatch(supervisor.notices.number)
+        if supervisor.attachAwaited { supervisor.fail("the command that started it is gone") }
+      }
+    }
+  }
+
+  // MARK: Progress
+
+  /// Called when the guest has opened its side, and when a client has joined: configures once both are there.
+  func configureWhenReady() {
+    guard agentOpen, !attachAwaited, phase == .booting, !main.requested else { return }
+    main.requested = true
+    do {
+      let configuration = try plan.guest.configuration(wallClock: wallClock(), entropy: entropy())
+      agent?.send(Frame(.request, stream: Self.configureStream, payload: configuration.encoded()))
+      agent?.send(Frame(.request, stream: Self.mainStream, payload: plan.process.request().encoded()))
+    } catch {
+      fail(userMessage(error))
+    }
+  }
+
+  func clientJoined() {
+    attachAwaited = false
+    configureWhenReady()
+  }
+
+  func processStarted() {
+    phase = .running
+    let journal = journal
+    Task {
+      try? await journal.append(JournalEntry(.running))
+      self.tell(SpawnNotice(.running))
+    }
+  }
+
+  /// The main process has ended: remember it, then tell everybody, then let the guest power off.
+  func processExited(_ status: ExitStatus) {
+    guard main.exit == nil else { return }
+    main.exit = status.shellStatus
+    phase = .ending
+    log.finish()
+    let journal = journal
+    Task {
+      var entry = JournalEntry(.exited)
+      entry.exitCode = status.shellStatus
+      try? await journal.append(entry)
+      self.announceExit(status)
+    }
+  }
+
+  private func announceExit(_ status: ExitStatus) {
+    sendToAttached(Frame(.exit, stream: 0, payload: status.encoded()))
+    agent?.send(Frame(.acknowledge, stream: Self.mainStream))
+    // The guest has file systems to unmount; one that does not end is ended.
+    loop.schedule(after: .seconds(15)) { [weak self] in
+      self?.assumeIsolated { $0.finish(Outcome(exitCode: status.shellStatus, failure: nil)) }
+    }
+  }
+
+  func fail(_ message: String, code: Int32 = 125) {
+    finish(Outcome(exitCode: code, failure: message))
+  }
+
+  /// The first outcome counts.
+  func finish(_ outcome: Outcome) {
+    guard self.outcome == nil else { return }
+    self.outcome = outcome
+    phase = .ending
+    waiting?.resume(returning: outcome)
+    waiting = nil
+  }
+
+  // MARK: Down
+
+  private func tearDown(_ outcome: Outcome) async {
+    if let machine { await end(machine) }
+    await network?.end()
+    agent?.close()
+    console?.close()
+    log.finish()
+    if main.exit == nil {
+      var entry = JournalEntry(outcome.failure == nil ? .exited : .failed)
+      entry.exitCode = outcome.exitCode
+      entry.message = outcome.failure
+      try? await journal.append(entry)
+      if let failure = outcome.failure {
+        tell(SpawnNotice(.failed, code: outcome.exitCode, message: failure))
+        failAttached(code: outcome.exitCode, message: failure)
+      } else {
+        sendToAttached(Frame(.exit, stream: 0, payload: ExitStatus(shellStatus: outcome.exitCode).encoded()))
+      }
+    }
+    if let listener {
+      loop.cancelWatch(listener.number)
+      listener.close()
+    }
+    for path in [
+      plan.paths.spawnSocket, plan.machine.agentSocketPath, plan.machine.controlSocketPath,
+      plan.machine.consoleSocketPath,
+    ] { unlink(path) }
+    await closeClients()
+    loop.stop()
+  }
+
+  /// Ends the machine, if it has not ended, and waits for it.
+  private func end(_ machine: any Machine) async {
+    try? machine.kill()
+    _ = await machine.ended()
+  }
+
+  /// Returns once every client has gone.
+  func allClientsGone() async {
+    if clients.isEmpty { return }
+    await withCheckedContinuation { closing = $0 }
+  }
+
+  func resumeClosing() {
+    guard clients.isEmpty else { return }
+    closing?.resume()
+    closing = nil
+  }
+
+  var listenerNumber: Int32? { listener.map(\.number) }
+
+  func tell(_ notice: SpawnNotice) { notice.write(to: notices) }
+
+  private func wallClock() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+  }
+
+  private func entropy() throws(SystemError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: 64)
+    try retrying("getrandom") { getrandom(&bytes, bytes.count, 0) }
+    return bytes
+  }
+}
+
+extension MachineEnd {
+  /// The guest went down by itself.
+  var isOrderly: Bool { reason == .guestShutdown || reason == .guestReset }
+
+  /// Why, for the end of a sentence; empty where nothing is known.
+  var explanation: String {
+    let words = diagnosis.split(separator: "\n").last.map(String.init)
+    switch (words, exitStatus) {
+    case (let words?, _): return " (\(words))"
+    case (nil, .signalled(let number)?): return " (by signal \(number))"
+    default: return reason.map { " (\($0.rawValue))" } ?? ""
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/// What a request asks for; the first field of every request's message.
+public struct RequestKind: RawRepresentable, Equatable, Sendable {
+  public let rawValue: UInt64
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  // Asked of the guest.
+  /// Make the root, the names and the network: `Configuration`.
+  public static let configure = RequestKind(rawValue: 1)
+  /// Start a process: `ProcessRequest`.
+  public static let start = RequestKind(rawValue: 2)
+  /// Sync, unmount and power off.
+  public static let shutDown = RequestKind(rawValue: 3)
+
+  // Asked of a supervisor, which passes `start` on to the guest.
+  /// Join the main process's streams: `AttachRequest`.
+  public static let attach = RequestKind(rawValue: 32)
+  /// End the VM: `StopRequest`; answered when it has ended.
+  public static let stop = RequestKind(rawValue: 33)
+  /// Send a signal to the main process: `StopRequest.signal`.
+  public static let kill = RequestKind(rawValue: 34)
+  /// Answered at once with the phase.
+  public static let status = RequestKind(rawValue: 35)
+}
+
+/// Tags that several messages share.
+enum Tag {
+  static let kind: UInt16 = 1
+  static let code: UInt16 = 2
+  static let text: UInt16 = 3
+  static let number: UInt16 = 4
+}
+
+/// A request's kind, read without the rest of it.
+public func requestKind(of payload: [UInt8]) throws(MessageError) -> RequestKind {
+  var reader = MessageReader(payload)
+  guard let field = try reader.next(), field.tag == Tag.kind else { throw .missing(tag: Tag.kind) }
+  return RequestKind(rawValue: try field.number())
+}
+
+/// The answer to a request: success, or a failure with the exit status that it means and one line of text.
+public struct Response: Equatable, Sendable {
+  /// 0 for success; 125, 126 or 127 as docker has them.
+  public var code: UInt64
+  /// Why it failed, in one line; for `status` the phase.
+  public var text: String
+  /// What the request gave: a process id for `start`.
+  public var value: UInt64
+
+  public init(code: UInt64 = 0, text: String = "", value: UInt64 = 0) {
+    self.code = code
+    self.text = text
+    self.value = value
+  }
+
+  public func encoded() -> [UInt8] {
+    var writer = MessageWriter()
+    writer.put(Tag.code, number: code)
+    writer.put(Tag.text, string: text)
+    writer.put(Tag.number, number: value)
+    return writer.bytes
+  }
+
+  public init(decoding payload: [UInt8]) throws(MessageError) {
+    self.init()
+    var reader = MessageReader(payload)
+    while let field = try reader.next() {
+      switch field.tag {
+      case Tag.code: code = try field.number()
+      case Tag.text: text = field.string ?? ""
+      case Tag.number: value = try field.number()
+      default: break
+      }
+    }
+  }
+}
+
+/// How a process ended, as wait(2) tells it.
+public struct ExitStatus: Equatable, Sendable {
+  /// The status given to exit(2), 0 to 255; 0 where a signal ended it.
+  public var code: UInt64
+  /// The signal that ended it, or 0.
+  public var signal: UInt64
+
+  public init(code: UInt64 = 0, signal: UInt64 = 0) {
+    self.code = code
+    self.signal = signal
+  }
+
+  /// What a shell would show: the code, or 128 plus the signal.
+  public var shellStatus: Int32 { signal == 0 ? Int32(truncatingIfNeeded: code & 255) : 128 + Int32(signal & 127) }
+
+  public func encoded() -> [UInt8] {
+    var writer = MessageWriter()
+    writer.put(Tag.code, number: code)
+    writer.put(Tag.number, number: signal)
+    return writer.bytes
+  }
+
+  public init(decoding payload: [UInt8]) throws(MessageError) {
+    self.init()
+    var reader = MessageReader(payload)
+    while let field = try reader.next() {
+      switch field.tag {
+      case Tag.code: code = try field.number()
+      case Tag.number: signal = try field.number()
+      default: break
+      }
+    }
+  }
+}
+
+/// A request that has no fields but its kind.
+public func emptyRequest(_ kind: RequestKind) -> [UInt8] {
+  var writer = MessageWriter()
+  writer.put(Tag.kind, number: kind.rawValue)
+  return writer.bytes
+}

@@ -1,0 +1,36 @@
+internal import Glibc
+internal import IgniteEngine
+internal import IgniteSupervisor
+internal import IgniteSystem
+internal import IgniteWire
+
+/// A process in the foreground: this command's files are its files, its signals its signals.
+enum Foreground {
+  /// Refuses a terminal for a process whose standard input is none, as docker does.
+  static func checkTerminal(tty: Bool, interactive: Bool) throws {
+    if tty && interactive && !Terminal.isTerminal(0) {
+      throw EngineError(
+        .invalidArgument, "standard input is no terminal, and -t wants one", advice: "leave out -t to pipe data through -i")
+    }
+  }
+
+  static func streams(interactive: Bool) -> ProcessStreams {
+    ProcessStreams(input: interactive ? 0 : nil, output: 1, errors: 2)
+  }
+
+  /// Waits for the session's end.
+  static func wait(
+    for session: ProcessSession, tty: Bool, interactive: Bool, interrupts: Interrupts
+  ) async throws -> Int32 {
+    let restore = tty && interactive ? Terminal.makeRaw() : nil
+    defer { restore?() }
+    interrupts.redirect { signal in
+      switch signal {
+      case SIGWINCH: if tty { session.resize(Terminal.size()) }
+      case SIGCONT: break
+      default: session.signal(signal)
+      }
+    }
+    return try await session.ended()
+  }
+}

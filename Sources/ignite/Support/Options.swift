@@ -1,0 +1,185 @@
+internal import ArgumentParser
+internal import FoundationEssentials
+internal import Glibc
+internal import IgniteAPI
+internal import IgniteEngine
+internal import IgniteNetwork
+internal import IgniteSystem
+
+/// Where state lies; every command takes these.
+struct GlobalOptions: ParsableArguments {
+  @Option(name: .customLong("data-dir"), help: ArgumentHelp("Where images, kernels and VMs are kept.", valueName: "dir"))
+  var dataDirectory: String?
+
+  @Option(name: .customLong("run-dir"), help: ArgumentHelp("Where sockets and locks are kept.", valueName: "dir"))
+  var runDirectory: String?
+
+  func engine() async throws -> Engine {
+    let environment = ProcessInfo.processInfo.environment
+    return try await Engine.open(
+      paths: try Paths(dataFlag: dataDirectory, runFlag: runDirectory, environment: environment),
+      configuration: try EngineConfiguration.load(environment: environment), environment: environment)
+  }
+}
+
+/// What the process in the VM is given; shared by `run`, `create` and `exec`.
+struct ProcessOptions: ParsableArguments {
+  @Option(
+    name: [.customShort("e"), .customLong("env")], parsing: .singleValue,
+    help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "NAME[=VALUE]"))
+  var environment: [String] = []
+
+  @Option(
+    name: .customLong("env-file"), parsing: .singleValue,
+    help: ArgumentHelp("Read variables from a file, NAME=VALUE a line.", valueName: "file"))
+  var environmentFiles: [String] = []
+
+  @Option(name: [.customShort("w"), .customLong("workdir")], help: ArgumentHelp("The working directory.", valueName: "dir"))
+  var workingDirectory: String?
+
+  @Option(
+    name: [.customShort("u"), .customLong("user")],
+    help: ArgumentHelp("The user, and group, by name or number.", valueName: "user[:group]"))
+  var user: String?
+
+  @Flag(name: [.customShort("i"), .customLong("interactive")], help: "Connect standard input.")
+  var interactive = false
+
+  @Flag(name: [.customShort("t"), .customLong("tty")], help: "Give the process a terminal.")
+  var tty = false
+
+  /// The variables, files first, as docker orders them.
+  func variables() throws -> [String] {
+    var result: [String] = []
+    for file in environmentFiles {
+      guard let data = FileManager.default.contents(atPath: file) else {
+        throw SystemError("read the environment file \(file)")
+      }
+      for (number, line) in String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        let text = line.hasSuffix("\r") ? line.dropLast() : line
+        if text.isEmpty || text.hasPrefix("#") { continue }
+        try append(String(text), to: &result, "line \(number + 1) of \(file)")
+      }
+    }
+    for variable in environment { try append(variable, to: &result, "-e \(variable)") }
+    return result
+  }
+
+  private func append(_ variable: String, to list: inout [String], _ place: String) throws {
+    let name = variable.prefix { $0 != "=" }
+    guard !name.isEmpty, !variable.utf8.contains(0), !name.contains(where: \.isWhitespace) else {
+      throw EngineError(.invalidArgument, "\(place) names no variable", advice: "write NAME=VALUE")
+    }
+    if variable.contains("=") {
+      list.append(variable)
+    } else if let value = getenv(String(name)) {
+      list.append("\(name)=\(String(cString: value))")
+    }
+  }
+}
+
+/// What a new VM is made of; shared by `run` and `create`.
+struct CreateOptions: ParsableArguments {
+  @Option(help: "The VM's name; one is made up when it is absent.")
+  var name: String?
+
+  @Option(
+    name: [.customShort("l"), .customLong("label")], parsing: .singleValue,
+    help: ArgumentHelp("Set a label.", valueName: "KEY[=VALUE]"))
+  var labels: [String] = []
+
+  @Option(help: "Replace the image's entrypoint; an empty one clears it.")
+  var entrypoint: String?
+
+  @Option(
+    name: [.customShort("p"), .customLong("publish")], parsing: .singleValue,
+    help: ArgumentHelp("Publish a port of the VM on the host.", valueName: "[IP:][HOST:]VM[/tcp|udp]"))
+  var ports: [String] = []
+
+  @Option(help: ArgumentHelp("Virtual processors, a whole number.", valueName: "count"))
+  var cpus: String?
+
+  @Option(name: [.customShort("m"), .customLong("memory")], help: ArgumentHelp("Memory, as 512m or 2g.", valueName: "size"))
+  var memory: String?
+
+  @Option(name: [.customShort("s"), .customLong("size")], help: ArgumentHelp("Size of the VM's disk, as 4g.", valueName: "size"))
+  var diskSize: String?
+
+  @Option(
+    name: [.customShort("k"), .customLong("kernel-image")],
+    help: ArgumentHelp("An imported kernel; the default one when it is absent.", valueName: "kernel"))
+  var kernel: String?
+
+  @Option(name: [.customShort("h"), .customLong("hostname")], help: "The VM's host name; its ID when it is absent.")
+  var hostname: String?
+
+  @Option(help: ArgumentHelp("Fetch the image: missing, always or never.", valueName: "policy"))
+  var pull: String = "missing"
+
+  @Option(help: ArgumentHelp("Run the image's command, or its own init: auto, process or machine.", valueName: "mode"))
+  var boot: String = "auto"
+
+  @Flag(name: .customLong("rm"), help: "Remove the VM when its process has ended.")
+  var remove = false
+
+  @Flag(name: .customLong("init"), help: "Accepted for docker's sake: there always is an init.")
+  var usesInit = false
+
+  @Option(help: ArgumentHelp("Run on kvm or tcg (emulation); auto takes what the host can do.", valueName: "which"))
+  var accel: String = "auto"
+
+  func request(image: String, command: [String], process: ProcessOptions) throws -> VMRequest {
+    var request = VMRequest(image: image)
+    request.name = name
+    for label in labels {
+      let parts = label.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard !parts[0].isEmpty else {
+        throw EngineError(.invalidArgument, "-l \(label) has no key", advice: "write KEY=VALUE")
+      }
+      request.labels[String(parts[0])] = parts.count == 2 ? String(parts[1]) : ""
+    }
+    request.kernel = kernel
+    request.pull = try Self.choice(pull, "--pull", PullPolicy.allCases)
+    request.process.boot = try Self.choice(boot, "--boot", BootMode.allCases)
+    request.process.command = entrypoint.map { $0.isEmpty ? [] : [$0] }
+    request.process.args = command.isEmpty ? nil : command
+    request.process.env = try process.variables()
+    request.process.workingDir = process.workingDirectory
+    request.process.user = process.user
+    request.process.tty = process.tty
+    request.process.stdin = process.interactive
+    if let cpus {
+      guard let count = Int(cpus) else {
+        throw EngineError(
+          .invalidArgument, "--cpus \(cpus) is no whole number", advice: "a VM has whole processors: --cpus 1")
+      }
+      request.resources.cpus = count
+    }
+    if let memory { request.resources.memory = try Self.size(memory, "-m") }
+    if let diskSize { request.resources.disk = try Self.size(diskSize, "-s") }
+    request.ports = try ports.flatMap { try PublishedPort.parse($0) }
+    request.hostname = hostname
+    request.autoRemove = remove
+    guard ["auto", "kvm", "tcg"].contains(accel) else {
+      throw EngineError(.invalidArgument, "--accel \(accel) is not possible", advice: "write auto, kvm or tcg")
+    }
+    request.accelerator = accel == "auto" ? nil : accel
+    return request
+  }
+
+  private static func size(_ text: String, _ flag: String) throws -> ByteQuantity {
+    guard let size = ByteQuantity(commandLine: text) else {
+      throw EngineError(.invalidArgument, "\(flag) \(text) is no size", advice: "write it as 512m, 2g or 1GiB")
+    }
+    return size
+  }
+
+  private static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws -> Value {
+    guard let value = all.first(where: { $0.rawValue.lowercased() == text.lowercased() }) else {
+      throw EngineError(
+        .invalidArgument, "\(flag) \(text) is not possible",
+        advice: "write \(all.map { $0.rawValue.lowercased() }.joined(separator: ", "))")
+    }
+    return value
+  }
+}

@@ -1,0 +1,46 @@
+internal import ArgumentParser
+internal import IgniteEngine
+internal import IgniteSupervisor
+internal import IgniteSystem
+
+struct ExecCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "exec", abstract: "Run a command in a running VM.",
+    usage: "ignite exec [options] VM COMMAND [ARGUMENT ...]")
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: "Process options") var process: ProcessOptions
+
+  @Argument(help: "A name or UID.")
+  var vm: String
+
+  @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
+  var command: [String] = []
+
+  func run() async throws {
+    guard !command.isEmpty else {
+      throw EngineError(.invalidArgument, "no command is given", advice: "write it after the VM: ignite exec \(vm) COMMAND")
+    }
+    try Foreground.checkTerminal(tty: process.tty, interactive: process.interactive)
+    var exec = ExecRequest(arguments: command)
+    exec.environment = try process.variables()
+    exec.workingDirectory = process.workingDirectory
+    exec.user = process.user
+    exec.tty = process.tty
+    exec.input = process.interactive
+    exec.size = Terminal.size()
+    let request = exec
+    let status = try await Interrupts.run { interrupts in
+      let engine = try await global.engine()
+      let vm = try await engine.vm(vm)
+      let loop = try EventLoop(name: "ignite-client")
+      defer { loop.stop() }
+      let client = try await engine.client(of: vm, loop: loop)
+      let session = try await client.exec(
+        try engine.processRequest(request, in: vm), Foreground.streams(interactive: process.interactive))
+      return try await Foreground.wait(
+        for: session, tty: process.tty, interactive: process.interactive, interrupts: interrupts)
+    }
+    throw ExitWith(status: status)
+  }
+}

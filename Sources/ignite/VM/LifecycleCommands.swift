@@ -1,0 +1,170 @@
+internal import ArgumentParser
+internal import FoundationEssentials
+internal import Glibc
+internal import IgniteAPI
+internal import IgniteEngine
+internal import IgniteSupervisor
+internal import IgniteSystem
+
+/// Runs an operation on each VM and prints its name as it was given; what fails is told, and the others go on.
+func forEachVM(_ queries: [String], _ engine: Engine, _ operation: (VM) async throws -> String?) async throws {
+  var failures = 0
+  for query in queries {
+    do {
+      let vm = try await engine.vm(query)
+      Output.line(try await operation(vm) ?? query)
+    } catch where !(error is CancellationError) {
+      CommandLineTool.say(userMessage(error))
+      failures += 1
+    }
+  }
+  if failures > 0 { throw ExitWith(status: 1) }
+}
+
+struct StopCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stop", abstract: "End VMs: their stop signal, a grace, then the end.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Option(name: [.customShort("t"), .customLong("time")], help: ArgumentHelp("Seconds of grace.", valueName: "seconds"))
+  var time: Int = 10
+
+  @Option(name: [.customShort("s"), .customLong("signal")], help: "The signal, in place of the image's.")
+  var signal: String?
+
+  @Argument(help: "Names or UIDs.")
+  var vms: [String]
+
+  func run() async throws {
+    guard (0...86_400).contains(time) else {
+      throw EngineError(.invalidArgument, "-t \(time) is not possible", advice: "give seconds from 0 to 86400")
+    }
+    let number = try signal.map(signalNumber) ?? 0
+    try await Interrupts.run { _ in
+      let engine = try await global.engine()
+      try await forEachVM(vms, engine) { vm in
+        try await engine.stop(vm, signal: number, grace: .seconds(time))
+        return nil
+      }
+    }
+  }
+}
+
+struct KillCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kill", abstract: "Send a signal to VMs' processes; KILL unless told otherwise.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Option(name: [.customShort("s"), .customLong("signal")], help: "A signal by name or number.")
+  var signal: String = "KILL"
+
+  @Argument(help: "Names or UIDs.")
+  var vms: [String]
+
+  func run() async throws {
+    let number = try signalNumber(signal)
+    let engine = try await global.engine()
+    try await forEachVM(vms, engine) { vm in
+      try await engine.kill(vm, signal: number)
+      return nil
+    }
+  }
+}
+
+struct RemoveCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "rm", abstract: "Remove VMs with their disks and logs.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Flag(name: [.customShort("f"), .customLong("force")], help: "End those that run; those that are not there are no error.")
+  var force = false
+
+  @Argument(help: "Names or UIDs.")
+  var vms: [String]
+
+  func run() async throws {
+    try await Interrupts.run { _ in
+      let engine = try await global.engine()
+      var queries = vms
+      if force {
+        queries = []
+        for query in vms {
+          do {
+            _ = try await engine.vm(query)
+            queries.append(query)
+          } catch let error as EngineError where error.code == .notFound { continue }
+        }
+      }
+      try await forEachVM(queries, engine) { vm in
+        try await engine.remove(vm, force: force)
+        return nil
+      }
+    }
+  }
+}
+
+struct WaitCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "wait", abstract: "Wait until VMs have ended; print their exit statuses.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Argument(help: "Names or UIDs.")
+  var vms: [String]
+
+  func run() async throws {
+    let engine = try await global.engine()
+    try await forEachVM(vms, engine) { vm in String(try await engine.wait(vm).status.exitCode ?? 0) }
+  }
+}
+
+struct InspectCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect", abstract: "Print all that is known of VMs, as JSON.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Argument(help: "Names or UIDs.")
+  var vms: [String]
+
+  func run() async throws {
+    let engine = try await global.engine()
+    try Output.json(try await vms.asyncMap { try await engine.vm($0) })
+  }
+}
+
+struct LogsCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "logs", abstract: "Print what a VM's process wrote, on standard output and standard error as it did.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Flag(name: [.customShort("f"), .customLong("follow")], help: "Go on until the VM ends.")
+  var follow = false
+
+  @Option(name: [.customShort("n"), .customLong("tail")], help: ArgumentHelp("Only the last lines; all is all.", valueName: "lines"))
+  var tail: String = "all"
+
+  @Argument(help: "A name or UID.")
+  var vm: String
+
+  func run() async throws {
+    let last = Int(tail)
+    guard tail == "all" || (last ?? -1) >= 0 else {
+      throw EngineError(.invalidArgument, "-n \(tail) is no number of lines", advice: "write a number, or all")
+    }
+    let engine = try await global.engine()
+    try await engine.logs(try await engine.vm(vm), last: last, follow: follow) { record in
+      (record.stream == "stderr" ? FileHandleOutput.standardError : .standardOutput).write(record.bytes)
+    }
+  }
+}
+
+func signalNumber(_ text: String) throws -> Int32 {
+  guard let number = Signals.number(text) else {
+    throw EngineError(.invalidArgument, "\"\(text)\" is no signal", advice: "write a name as TERM, or a number from 1 to 64")
+  }
+  return number
+}

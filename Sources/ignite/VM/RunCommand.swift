@@ -1,0 +1,77 @@
+internal import ArgumentParser
+internal import Glibc
+internal import IgniteAPI
+internal import IgniteEngine
+internal import IgniteImages
+internal import IgniteSupervisor
+internal import IgniteSystem
+
+struct RunCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run", abstract: "Make a VM from an image and run a command in it.",
+    usage: "ignite run [options] IMAGE [COMMAND [ARGUMENT ...]]",
+    discussion: """
+      The command's output, standard error and exit status are this command's own. 125 is a failure of ignite's, 126 a \
+      command that cannot be executed, 127 one that is not in the image.
+      """,
+    helpNames: .long)
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup(title: "VM options") var create: CreateOptions
+  @OptionGroup(title: "Process options") var process: ProcessOptions
+
+  @Flag(name: [.customShort("d"), .customLong("detach")], help: "Print the VM's UID once its process runs, and return.")
+  var detach = false
+
+  @Argument(help: "A reference, or oci:DIR[:TAG].")
+  var image: String
+
+  @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
+  var command: [String] = []
+
+  func run() async throws {
+    if !detach { try Foreground.checkTerminal(tty: process.tty, interactive: process.interactive) }
+    let request = try create.request(image: image, command: command, process: process)
+    let status = try await Interrupts.run { interrupts in try await run(request, interrupts) }
+    throw ExitWith(status: status)
+  }
+
+  private func run(_ request: VMRequest, _ interrupts: Interrupts) async throws -> Int32 {
+    let engine = try await global.engine()
+    let vm = try await withImportProgress { progress in try await engine.create(request, progress: progress) }
+    do {
+      let started = try await engine.start(
+        vm, waitsForClient: !detach, size: Terminal.size(), accelerator: request.accelerator, notify: CommandLineTool.say)
+      if detach {
+        try await started.running()
+        Output.line(vm.metadata.uid)
+        return 0
+      }
+      return try await foreground(started, engine, interrupts)
+    } catch {
+      // A VM whose process never ran is of no use to anybody.
+      await engine.discard(vm)
+      throw error
+    }
+  }
+
+  private func foreground(_ started: StartedVM, _ engine: Engine, _ interrupts: Interrupts) async throws -> Int32 {
+    let loop = try EventLoop(name: "ignite-client")
+    defer { loop.stop() }
+    let client = try await engine.client(of: started.vm, loop: loop)
+    let session = try await client.attach(Foreground.streams(interactive: process.interactive))
+    try await started.running()
+    let status: Int32
+    do {
+      status = try await Foreground.wait(
+        for: session, tty: process.tty, interactive: process.interactive, interrupts: interrupts)
+    } catch where !create.remove {
+      // It ran: what became of it stays to be looked at.
+      CommandLineTool.say(userMessage(error))
+      return 125
+    }
+    await client.closed()
+    if create.remove { await engine.discard(started.vm) }
+    return status
+  }
+}

@@ -1,0 +1,192 @@
+import Foundation
+import IgniteOCI
+import Synchronization
+import Testing
+
+/// Registries that stall, lie and hang up.
+@Suite struct HostileRegistryTests {
+  static let blob = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+  static let descriptor = Descriptor(
+    mediaType: MediaType.ociLayer, digest: .sha256(of: blob), size: Int64(blob.count))
+
+  static func manifest() throws -> [UInt8] {
+    let config = Descriptor(mediaType: MediaType.ociConfig, digest: .sha256(of: []), size: 0)
+    return [UInt8](try JSONEncoder().encode(Manifest(config: config, layers: [descriptor])))
+  }
+
+  private func source(_ server: FakeServer, _ configuration: RegistryClient.Configuration = .fast) throws -> RegistrySource {
+    RegistrySource(try Reference("\(server.authority)/app:1"), client: RegistryClient(configuration: configuration))
+  }
+
+  private func resolveFailure(
+    _ configuration: RegistryClient.Configuration = .fast,
+    _ handler: @escaping @Sendable (FakeServer.Request, FakeServer.Connection) -> Void
+  ) async throws -> (error: OCIError?, requests: Int) {
+    let server = try FakeServer(handler)
+    defer { server.stop() }
+    let source = try source(server, configuration)
+    do {
+      _ = try await source.resolve(platform: .host)
+      return (nil, server.requests.count)
+    } catch {
+      return (error, server.requests.count)
+    }
+  }
+
+  private func blobFailure(
+    _ configuration: RegistryClient.Configuration = .fast,
+    _ handler: @escaping @Sendable (FakeServer.Request, FakeServer.Connection) -> Void
+  ) async throws -> OCIError? {
+    let server = try FakeServer(handler)
+    defer { server.stop() }
+    let source = try source(server, configuration)
+    do {
+      _ = try await source.open(Self.descriptor).all()
+      return nil
+    } catch { return error }
+  }
+
+  @Test func stallsBeforeTheAnswer() async throws {
+    let (error, requests) = try await resolveFailure(.impatient) { _, connection in connection.stall() }
+    #expect(error?.code == .timedOut)
+    // Not tried again: who waits a minute will not wait three.
+    #expect(requests <= 1)
+  }
+
+  @Test func stallsInTheBody() async throws {
+    let error = try await blobFailure(.impatient) { _, connection in
+      connection.send("HTTP/1.1 200 OK\r\nContent-Length: \(Self.blob.count)\r\n\r\n")
+      connection.send(Array(Self.blob.prefix(1000)))
+      connection.stall()
+    }
+    #expect(error?.code == .timedOut)
+  }
+
+  @Test func hangsUp() async throws {
+    let (error, requests) = try await resolveFailure { _, connection in connection.hangUp() }
+    #expect(error?.code == .unreachable)
+    #expect(requests == 3)
+  }
+
+  @Test func serverFailuresAreTriedAgain() async throws {
+    let (error, requests) = try await resolveFailure { _, connection in connection.answer(503) }
+    #expect(error?.code == .badResponse)
+    #expect(error?.message.contains("503") == true)
+    #expect(requests == 3)
+    let tries = Mutex(0)
+    let bytes = try Self.manifest()
+    let mended = try await resolveFailure { _, connection in
+      let number = tries.withLock { tries in
+        tries += 1
+        return tries
+      }
+      if number == 1 { connection.answer(500) } else { connection.answer(200, ["Content-Type": MediaType.ociManifest], bytes) }
+    }
+    #expect(mended.error == nil)
+    #expect(mended.requests == 2)
+  }
+
+  @Test(arguments: [(404, OCIError.Code.notFound), (403, .denied), (401, .denied), (429, .denied), (418, .badResponse)])
+  func statuses(_ status: Int, code: OCIError.Code) async throws {
+    let (error, requests) = try await resolveFailure { _, connection in
+      connection.answer(status, [:], #"{"errors":[{"code":"X","message":"the\nreason"}]}"#)
+    }
+    #expect(error?.code == code)
+    #expect(error?.message.contains("\n") == false)
+    #expect(requests == 1)
+  }
+
+  @Test func noHTTP() async throws {
+    let (error, _) = try await resolveFailure { _, connection in
+      connection.send("SSH-2.0-OpenSSH_9.2\r\n")
+      connection.hangUp()
+    }
+    #expect(error?.code == .unreachable)
+  }
+
+  @Test func endlessManifest() async throws {
+    let (stated, _) = try await resolveFailure { _, connection in
+      connection.send("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
+      connection.stall()
+    }
+    #expect(stated?.code == .limitExceeded)
+    let (unstated, _) = try await resolveFailure { _, connection in
+      connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+      let piece = String(repeating: " ", count: 1 << 20)
+      for _ in 0..<6 { connection.send("100000\r\n\(piece)\r\n") }
+      connection.stall()
+    }
+    #expect(unstated?.code == .limitExceeded)
+  }
+
+  @Test func contentLengthLies() async throws {
+    for lie in [Self.blob.count - 1, Self.blob.count + 1] {
+      let error = try await blobFailure { _, connection in
+        connection.answer(200, ["Content-Length": "\(lie)"], Self.blob)
+      }
+      #expect(error?.code == .sizeMismatch)
+    }
+    let short = try await blobFailure { _, connection in
+      connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n")
+      connection.send(Array(Self.blob.prefix(1000)))
+      connection.send("\r\n0\r\n\r\n")
+    }
+    #expect(short?.message == "the data ends \(Self.blob.count - 1000) bytes early")
+    let long = try await blobFailure { _, connection in
+      connection.send("HTTP/1.1 200 OK\r\n\r\n")
+      for _ in 0..<4 { connection.send(Self.blob) }
+      connection.hangUp()
+    }
+    #expect(long?.code == .sizeMismatch)
+  }
+
+  /// A connection that breaks is taken up where it broke.
+  @Test(arguments: [true, false])
+  func resumes(ranges: Bool) async throws {
+    let server = try FakeServer { request, connection in
+      let start = request.headers["range"].flatMap { Int($0.dropFirst(6).dropLast()) } ?? 0
+      let from = ranges ? start : 0
+      let rest = Self.blob[from...]
+      let status = from > 0 ? "206 Partial\r\nContent-Range: bytes \(from)-\(Self.blob.count - 1)/\(Self.blob.count)" : "200 OK"
+      connection.send("HTTP/1.1 \(status)\r\nContent-Length: \(rest.count)\r\n\r\n")
+      // Each time some more than before, then an end in the middle.
+      connection.send(Array(rest.prefix(start - from + 70_000)))
+      connection.hangUp()
+    }
+    defer { server.stop() }
+    // What was on its way when the connection broke may be lost, so how often it breaks is not known.
+    var configuration = RegistryClient.Configuration.fast
+    configuration.tries = 50
+    let bytes = try await source(server, configuration).open(Self.descriptor).all()
+    #expect(bytes == Self.blob)
+    #expect(server.requests.count > 1)
+  }
+
+  @Test func givesUpWithoutHeadway() async throws {
+    let server = try FakeServer { request, connection in
+      connection.send("HTTP/1.1 \(request.headers["range"] == nil ? "200" : "206") X\r\nContent-Range: bytes 10-199999/200000\r\n")
+      connection.send("Content-Length: \(request.headers["range"] == nil ? 200_000 : 199_990)\r\n\r\n")
+      if request.headers["range"] == nil { connection.send(Array(Self.blob.prefix(10))) }
+      connection.hangUp()
+    }
+    defer { server.stop() }
+    let error = await #expect(throws: OCIError.self) { try await source(server).open(Self.descriptor).all() }
+    #expect(error?.code == .unreachable)
+    #expect(server.requests.count <= 4)
+  }
+
+  @Test func cancels() async throws {
+    let (asked, asking) = AsyncStream<Void>.makeStream()
+    let server = try FakeServer { _, connection in
+      asking.yield()
+      connection.stall()
+    }
+    defer { server.stop() }
+    let source = try source(server)
+    let task = Task { try await source.resolve(platform: .host) }
+    for await _ in asked { break }
+    task.cancel()
+    let error = await #expect(throws: OCIError.self) { try await task.value }
+    #expect(error?.code == .cancelled)
+  }
+}
