@@ -50,7 +50,7 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     library(
-      "IgniteImages", ["IgniteSystem", "IgniteOCI", "CExt2fs", "CISAL", "CLZ4", "CLZMA"],
+      "IgniteImages", ["CIgniteSystem", "IgniteSystem", "IgniteOCI", "CExt2fs", "CISAL", "CLZ4", "CLZMA"],
       [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a"].map { .linkedLibrary($0) } + [.linkedLibrary("isal")]),
     library("IgniteHypervisor", ["IgniteSystem"]),
     library("IgniteNetwork", ["IgniteSystem"]),
@@ -69,5 +69,21 @@ let package = Package(
         "IgniteNetwork", "IgniteEngine", "IgniteSupervisor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
+
+    tests("IgniteSystemTests", ["IgniteSystem", "CIgniteSystem"]),
+    tests("IgniteAPITests", ["IgniteAPI"]),
+    tests("IgniteWireTests", ["IgniteWire"]),
+    tests(
+      "IgniteOCITests",
+      ["IgniteOCI", "IgniteSystem", .product(name: "NIOCore", package: "swift-nio"), .product(name: "Crypto", package: "swift-crypto")]),
+    tests("IgniteImagesTests", ["IgniteImages", "IgniteOCI", "IgniteSystem", "CIgniteSystem", "CExt2fs"]),
+    tests("IgniteHypervisorTests", ["IgniteHypervisor", "IgniteSystem"]),
+    tests("IgniteNetworkTests", ["IgniteNetwork", "IgniteSystem"]),
+    tests("IgniteStoreTests", ["IgniteStore", "IgniteSystem"]),
+    tests(
+      "IgniteEngineTests",
+      ["IgniteEngine", "IgniteAPI", "IgniteOCI", "IgniteSystem", "IgniteSupervisor", "IgniteWire"]),
+    tests("IgniteTests", ["ignite", "IgniteEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    tests("EndToEnd", ["IgniteSystem", "CIgniteSystem"]),
   ]
 )

@@ -7,7 +7,7 @@ let settings: [SwiftSetting] = [
   .enableExperimentalFeature("Embedded"),
   .enableUpcomingFeature("InternalImportsByDefault"),
   .enableUpcomingFeature("MemberImportVisibility"),
-  .unsafeFlags(["-wmo", "-parse-as-library", "-Osize"]),
+  .unsafeFlags(["-wmo", "-parse-as-library"]),
 ]
 
 let package = Package(

@@ -32,7 +32,6 @@
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
-#define IGNITE_CLOSE_RANGE_CLOEXEC 4u
 #define IGNITE_P_PIDFD 3
 
 const char *ignite_launch_step_name(int step) {
@@ -266,11 +265,14 @@ static void place_descriptors(int *pipe, const struct ignite_launch *launch) {
   for (int number = 0; number < first_free; number++) close(number);
   for (uint32_t i = 0; i < launch->descriptors; i++)
     if (dup2(copies[i], launch->places[i]) < 0) fail(*pipe, IGNITE_STEP_DESCRIPTOR, (int)i);
-  if (syscall(SYS_close_range, (unsigned)first_free, ~0u, IGNITE_CLOSE_RANGE_CLOEXEC) == 0) return;
-  // Before Linux 5.11: one by one.
+  if ((moved == first_free || syscall(SYS_close_range, (unsigned)first_free, (unsigned)moved - 1, 0) == 0) &&
+      syscall(SYS_close_range, (unsigned)moved + 1, ~0u, 0) == 0)
+    return;
+  // Before Linux 5.9: one by one.
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) < 0) fail(*pipe, IGNITE_STEP_CLOSE, 0);
-  for (int number = first_free; number < (int)limit.rlim_cur; number++) fcntl(number, F_SETFD, FD_CLOEXEC);
+  for (int number = first_free; number < (int)limit.rlim_cur; number++)
+    if (number != moved) close(number);
 }
 
 static void drop_capabilities(int pipe, const struct ignite_launch *launch) {
@@ -284,7 +286,7 @@ static void drop_capabilities(int pipe, const struct ignite_launch *launch) {
   // Older kernels know no ambient set.
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   if (launch->isolated) {
-    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, launch->gid, launch->gid, launch->gid) < 0 ||
+    if (syscall(SYS_setgroups, launch->group_count, launch->groups) < 0 || syscall(SYS_setresgid, launch->gid, launch->gid, launch->gid) < 0 ||
         syscall(SYS_setresuid, launch->uid, launch->uid, launch->uid) < 0)
       fail(pipe, IGNITE_STEP_IDENTITY, 0);
   }
@@ -295,6 +297,10 @@ static void drop_capabilities(int pipe, const struct ignite_launch *launch) {
 }
 
 static void child(int pipe, const struct ignite_launch *launch) {
+  reset_signals(pipe);
+  if (launch->cgroup >= 0 && write(launch->cgroup, "0", 1) != 1) fail(pipe, IGNITE_STEP_CGROUP, 0);
+  // Soon, because a copy of another's socket keeps its port busy and its connection open.
+  place_descriptors(&pipe, launch);
   // The parent says go once it has read this process's start time, which a program can hide after exec.
   char go;
   ssize_t count;
@@ -302,18 +308,15 @@ static void child(int pipe, const struct ignite_launch *launch) {
     count = read(pipe, &go, 1);
   } while (count < 0 && errno == EINTR);
   if (count != 1) _exit(127);
-  reset_signals(pipe);
   if (launch->new_session && setsid() < 0) fail(pipe, IGNITE_STEP_SESSION, 0);
-  if (launch->cgroup >= 0 && write(launch->cgroup, "0", 1) != 1) fail(pipe, IGNITE_STEP_CGROUP, 0);
   umask(0);
   if (launch->isolated) make_root(pipe, launch);
   umask(0077);
-  place_descriptors(&pipe, launch);
   for (uint32_t i = 0; i < launch->limit_count; i++) {
     struct rlimit limit = {launch->limits[i].soft, launch->limits[i].hard};
     if (setrlimit((__rlimit_resource_t)launch->limits[i].resource, &limit) < 0) fail(pipe, IGNITE_STEP_LIMIT, (int)i);
   }
-  drop_capabilities(pipe, launch);
+  if (!launch->keeps_rights) drop_capabilities(pipe, launch);
   if (launch->working_directory && chdir(launch->working_directory) < 0) fail(pipe, IGNITE_STEP_DIRECTORY, 0);
   execve(launch->executable, launch->arguments, launch->environment);
   fail(pipe, IGNITE_STEP_EXECUTE, 0);

@@ -21,7 +21,8 @@ enum PortHolder {
     return nil
   }
 
-  /// proc(5), /proc/net/tcp: field 2 is the local address and port in hexadecimal, 4 the state (0A: listening), 10 the inode.
+  /// proc(5), /proc/net/tcp: field 2 is the local address and port in hexadecimal, 4 the state (0A: listening),
+  /// 10 the inode.
   static func inodes(in table: String, port: UInt16, transport: PublishedPort.TransportProtocol) -> Set<String> {
     var found: Set<String> = []
     for line in table.split(separator: "\n").dropFirst() {
@@ -42,7 +43,9 @@ enum PortHolder {
     while let entry = readdir(descriptors) {
       let count = readlink("/proc/\(pid)/fd/\(entryName(entry))", &buffer, buffer.count)
       guard count > 0 else { continue }
-      if sockets.contains(String(decoding: buffer[0..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)) { return true }
+      if sockets.contains(String(decoding: buffer[0..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)) {
+        return true
+      }
     }
     return false
   }

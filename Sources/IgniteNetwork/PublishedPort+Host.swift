@@ -48,7 +48,8 @@ extension PublishedPort {
   private static func notPermitted(_ port: PublishedPort, _ host: UInt16, least: UInt16) -> NetworkError {
     NetworkError(
       .portNotPermitted,
-      "port \(host)/\(port.transport.rawValue) of the host needs rights that no VM has: ports below \(least) are privileged",
+      "port \(host)/\(port.transport.rawValue) of the host needs rights that no VM has: "
+        + "ports below \(least) are privileged",
       advice: "choose a port from \(least) up, or run: sysctl net.ipv4.ip_unprivileged_port_start=\(host)")
   }
 
@@ -72,19 +73,29 @@ extension PublishedPort {
     if port.transport == .tcp {
       setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
     }
-    let failure = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 ? 0 : errno
+    let target = address
+    func attempt() -> Int32 {
+      let failure = withUnsafePointer(to: target) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 ? 0 : errno
+        }
       }
+      // Two TCP sockets may be bound under SO_REUSEADDR as long as none listens.
+      return failure != 0 || host == 0 || port.transport == .udp ? failure : (listen(number, 1) == 0 ? 0 : errno)
     }
-    // Two TCP sockets may be bound under SO_REUSEADDR as long as none listens.
-    let code = failure != 0 || host == 0 || port.transport == .udp ? failure : (listen(number, 1) == 0 ? 0 : errno)
+    var code = attempt()
+    // A program that is being started holds a copy of its parent's sockets for a moment.
+    for _ in 0..<5 where code == EADDRINUSE {
+      usleep(10_000)
+      code = attempt()
+    }
     switch code {
     case 0: return descriptor
     case EADDRINUSE:
       let holder = PortHolder.find(port: host, transport: port.transport).map { " by \($0)" } ?? ""
       throw NetworkError(
-        .portInUse, "\(shown) is in use\(holder)", advice: "publish another port of the host, or end what uses this one")
+        .portInUse, "\(shown) is in use\(holder)", advice: "publish another port of the host, or end what uses this one"
+      )
     case EACCES: throw notPermitted(port, host, least: 1024)
     case EADDRNOTAVAIL:
       throw NetworkError(

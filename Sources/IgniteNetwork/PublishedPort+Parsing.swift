@@ -29,7 +29,8 @@ extension PublishedPort {
     if let slash = rest.lastIndex(of: "/") {
       let name = rest[rest.index(after: slash)...]
       guard let known = TransportProtocol(rawValue: name.lowercased()) else {
-        throw invalid(name.lowercased() == "sctp" ? "SCTP is not carried; use tcp or udp" : "the protocol is not tcp or udp")
+        throw invalid(
+          name.lowercased() == "sctp" ? "SCTP is not carried; use tcp or udp" : "the protocol is not tcp or udp")
       }
       transport = known
       rest = rest[..<slash]
@@ -65,7 +66,8 @@ extension PublishedPort {
   }
 
   private static func port(_ text: Substring) -> UInt16? {
-    guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }), let number = UInt16(text),
+    guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }),
+      let number = UInt16(text),
       number > 0
     else { return nil }
     return number

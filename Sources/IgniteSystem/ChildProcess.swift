@@ -71,12 +71,27 @@ public struct ChildProcess: Sendable {
     errors.write.close()
     var captures = [Capture(output.read, limit: outputLimit), Capture(errors.read, limit: outputLimit)]
     collect(&captures, pid: pid, cancellation)
-    var status: Int32 = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    let status = reap(pid, cancellation)
     let signal = status & 0x7f
     return Outcome(
       end: signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal), standardOutput: captures[0].bytes,
       standardError: captures[1].bytes, truncated: captures.contains { $0.truncated })
+  }
+
+  /// Waits for the end of a child whose outputs have ended; most have ended too.
+  private func reap(_ pid: pid_t, _ cancellation: CancellationPipe) -> Int32 {
+    var status: Int32 = 0
+    var wait: Int32 = 1
+    while true {
+      let reaped = waitpid(pid, &status, WNOHANG)
+      if reaped == pid || (reaped < 0 && errno != EINTR) { return status }
+      var wake = pollfd(fd: cancellation.wake.number, events: Int16(POLLIN), revents: 0)
+      if poll(&wake, 1, wait) > 0 {
+        kill(-pid, SIGKILL)
+        usleep(1000)
+      }
+      wait = min(wait * 2, 50)
+    }
   }
 
   private func spawn(output: FileDescriptor, errors: FileDescriptor) throws -> pid_t {

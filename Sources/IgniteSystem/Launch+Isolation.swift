@@ -97,6 +97,18 @@ public struct Isolation: Sendable, Equatable {
     return makes + binds.sorted { depth($0) < depth($1) }
   }
 
+  /// The groups that the devices of the root are open to and other users are not, as `kvm` for /dev/kvm: the only
+  /// groups that the program is in beside its own.
+  func deviceGroups() -> [UInt32] {
+    var groups: Set<UInt32> = []
+    for case .bind(let source, _, let options) in mounts where options.contains([.devices, .writable]) {
+      var info = stat()
+      guard lstat(source, &info) == 0, info.st_mode & S_IFMT == S_IFCHR else { continue }
+      if info.st_gid != 0, info.st_mode & 0o060 == 0o060, info.st_mode & 0o006 != 0o006 { groups.insert(info.st_gid) }
+    }
+    return groups.sorted()
+  }
+
   /// A target as the C side takes it: no leading, doubled or trailing slash, no `.` or `..`.
   private static func relative(_ path: String) -> String {
     path.split(separator: "/").filter { $0 != "." && $0 != ".." }.joined(separator: "/")

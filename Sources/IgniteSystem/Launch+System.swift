@@ -2,10 +2,10 @@ internal import CIgniteSystem
 internal import Glibc
 
 extension Isolation {
-  /// What dynamically linked programs need to run in the new root: themselves, the linker, the libraries, /dev and /proc.
+  /// What dynamically linked programs need to run in the new root: themselves, the linker, the libraries, /dev, /proc.
   ///
   /// The library directories are bound whole and read-only: they hold nothing secret, and a dynamic linker's search
-  /// (caches, RUNPATH, dlopen of modules by QEMU) is not reproduced here. `/etc` is not there but for the linker's cache.
+  /// (caches, RUNPATH, dlopen of modules by QEMU) is not reproduced here. Of `/etc` there is the linker's cache only.
   /// - Parameters:
   ///   - programs: paths of programs; each appears at its own path, symbolic links followed.
   ///   - thisProgram: whether the running program, with the libraries it has loaded, is among them.

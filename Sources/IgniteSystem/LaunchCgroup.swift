@@ -23,7 +23,8 @@ public struct Cgroup: Sendable, Equatable {
   /// Makes (or takes up) the cgroup `ignite/<name>`. Blocking.
   /// - Parameter name: letters, digits and hyphens.
   public static func create(_ name: String) -> Creation {
-    guard !name.isEmpty, name.utf8.count <= 64, name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
+    guard !name.isEmpty, name.utf8.count <= 64,
+      name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
     else { return .unavailable(reason: "\"\(name)\" is no name for a cgroup") }
     guard let root = hierarchy() else { return .unavailable(reason: "no cgroup v2 hierarchy is mounted") }
     for path in ["\(root)/ignite", "\(root)/ignite/\(name)"] where mkdir(path, 0o755) != 0 && errno != EEXIST {

@@ -52,6 +52,8 @@ public struct LaunchRequest: Sendable {
   public var descriptors: [Descriptor]
   /// Whether the program leads a session of its own, so that a terminal's end does not reach it.
   public var newSession: Bool
+  /// Whether the program keeps the caller's capabilities and may gain more; for tools that work in the caller's name.
+  public var keepsRights = false
   /// With an isolation, as the new root has it; nil leaves it, or is `/` there.
   public var workingDirectory: String?
   /// A root file system and a user of its own; needs root's rights.

@@ -9,6 +9,8 @@ enum Main {
   static func main() async {
     // Whoever reads us may go away; writes tell that.
     signal(SIGPIPE, SIG_IGN)
+    // What a VM's own user is to read is made readable by its mode; what it is not lies below directories of mode 0700.
+    umask(0o022)
     let arguments = CommandLine.arguments
     let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "ignite"
     if name == "ignite-spawn" {

@@ -1,8 +1,9 @@
 import Glibc
+import IgniteSystem
 import Testing
 
 /// From an image to a process's end.
-@Suite struct Boot {
+@Suite(.timeLimit(.minutes(5))) struct Boot {
   @Test func outputAndStatusAreTheProcesss() async throws {
     try await Ignite.with { ignite in
       let result = try await ignite("run", "--rm", Ignite.image, "sh", "-c", "echo out; echo err >&2; exit 7")

@@ -56,6 +56,20 @@ final class DiskImage {
     return bytes
   }
 
+  /// A part of a file, shorter where the file ends before.
+  func content(_ path: String, at offset: UInt64, count: Int) throws -> [UInt8] {
+    var file: ext2_file_t?
+    guard ext2fs_file_open(fileSystem, try inode(path), 0, &file) == 0 else {
+      throw ToolFailure(description: "file_open")
+    }
+    defer { ext2fs_file_close(file) }
+    guard ext2fs_file_llseek(file, offset, EXT2_SEEK_SET, nil) == 0 else { throw ToolFailure(description: "llseek") }
+    var bytes = [UInt8](repeating: 0, count: count)
+    var got: UInt32 = 0
+    guard ext2fs_file_read(file, &bytes, UInt32(count), &got) == 0 else { throw ToolFailure(description: "file_read") }
+    return Array(bytes[..<Int(got)])
+  }
+
   func text(_ path: String) throws -> String { String(decoding: try content(path), as: UTF8.self) }
 
   // MARK: -
@@ -93,7 +107,8 @@ final class DiskImage {
     let words = withUnsafeBytes(of: inode.i_block) { Array($0.bindMemory(to: UInt32.self)) }
     var device = ""
     if type == 0o020000 || type == 0o060000 {
-      device = words[0] != 0
+      device =
+        words[0] != 0
         ? "\(words[0] >> 8 & 0xff):\(words[0] & 0xff)"
         : "\((words[1] & 0xfff00) >> 8):\((words[1] & 0xff) | (words[1] >> 12 & 0xfff00))"
     }

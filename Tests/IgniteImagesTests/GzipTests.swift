@@ -118,6 +118,27 @@ import Testing
     #expect(digesting.count == 4)
   }
 
+  @Test func readingAheadChangesNothing() throws {
+    let whole = sample + sample + sample + sample + sample + sample + sample + sample + sample + sample
+    #expect(try ReadAheadByteSource(source(whole, piece: 70_001)).readAll(limit: 1 << 23) == whole)
+    #expect(try ReadAheadByteSource(source([])).readAll(limit: 1).isEmpty)
+    #expect(try ReadAheadByteSource(source(Array(sample[..<1]))).readAll(limit: 1) == Array(sample[..<1]))
+    // All before an error arrives, in whole pieces, and the error as often as it is asked for.
+    var count = 0
+    let failing = ClosureByteSource { buffer throws(ImageError) in
+      count += 1
+      if count > 100 { throw ImageError(.corrupt, "broken") }
+      buffer.copyBytes(from: [7])
+      return 1
+    }
+    let ahead = try ReadAheadByteSource(failing)
+    for _ in 0..<2 { #expect(throws: ImageError.self) { try ahead.readAll(limit: 1000) } }
+    // Abandoned in the middle.
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 10, alignment: 1)
+    defer { buffer.deallocate() }
+    #expect(try ReadAheadByteSource(source(whole)).read(into: buffer) == 10)
+  }
+
   @Test func filesAndTheirParts() throws {
     let scratch = try Scratch()
     let path = try scratch.write("f", Array("0123456789".utf8))

@@ -168,6 +168,8 @@ struct TestPackage {
       try put("lib/modules/9.9.9-test/modules.order", Array(order.map { "kernel/\($0)\n" }.joined().utf8))
       try put("lib/modules/9.9.9-test/modules.builtin", Array("kernel/fs/ext4/ext4.ko\n".utf8))
     }
+    // dpkg-deb wants its directory readable, whatever the umask.
+    try run("chmod", "-R", "go+rX", tree)
     try run("dpkg-deb", "--root-owner-group", "-Z\(compression)", "--build", tree, scratch(file))
     try FileManager.default.removeItem(atPath: tree)
     return scratch(file)

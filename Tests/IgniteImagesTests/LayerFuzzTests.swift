@@ -66,8 +66,10 @@ import Testing
         archive.file(".wh.tmp")
         archive.link("x", to: "bin")
         archive.file("x/y", "z")
-        archive.addRecords([("GNU.sparse.major", Array("1".utf8)), ("GNU.sparse.minor", Array("0".utf8)),
-          ("GNU.sparse.realsize", Array("100000".utf8))])
+        archive.addRecords([
+          ("GNU.sparse.major", Array("1".utf8)), ("GNU.sparse.minor", Array("0".utf8)),
+          ("GNU.sparse.realsize", Array("100000".utf8)),
+        ])
         var sparse = TestArchive.Member(.file, "sparse")
         sparse.data = Array("2\n0\n4\n50000\n4\n".utf8)
         sparse.data += [UInt8](repeating: 0, count: 512 - sparse.data.count) + Array("datadata".utf8)
@@ -108,7 +110,8 @@ import Testing
         let start = random.below(100)
         let words = ["../../", "/", ".wh.", ".wh..wh..opq", "\0", "bin/", String(repeating: "a/", count: 40)]
         let word = Array(words[random.below(words.count)].utf8)
-        bytes.replaceSubrange(block + start..<min(block + start + word.count, block + 512),
+        bytes.replaceSubrange(
+          block + start..<min(block + start + word.count, block + 512),
           with: word.prefix(512 - start))
       }
       // Most mutants get a good checksum, so that they are looked at beyond it.

@@ -32,7 +32,9 @@ import Testing
       archive.file("e/../e/four")
     }
     #expect(
-      escaped == ["", "up", "one", "abs", "two", "dangling", "made", "made/here", "made/here/three", "e", "etc", "etc/four"])
+      escaped == [
+        "", "up", "one", "abs", "two", "dangling", "made", "made/here", "made/here/three", "e", "etc", "etc/four",
+      ])
   }
 
   @Test func circlesOfLinks() throws {
@@ -42,14 +44,20 @@ import Testing
       archive.file("a/x")
     }
     #expect(error.code == .corrupt && error.message.contains("a/x"))
-    #expect(try failure { $0.link("s", to: "s/s"); $0.file("s/x") }.code == .corrupt)
+    #expect(
+      try failure {
+        $0.link("s", to: "s/s"); $0.file("s/x")
+      }.code == .corrupt)
   }
 
   @Test func linksToNothing() throws {
     let error = try failure { $0.link("link", to: "not/there", hard: true) }
     #expect(error.code == .corrupt && error.message.contains("link") && error.message.contains("not/there"))
     #expect(try failure { $0.link("link", to: "../../../etc/passwd", hard: true) }.code == .corrupt)
-    #expect(try failure { $0.directory("d"); $0.link("link", to: "d", hard: true) }.message.contains("directory"))
+    #expect(
+      try failure {
+        $0.directory("d"); $0.link("link", to: "d", hard: true)
+      }.message.contains("directory"))
     #expect(try failure { $0.link("link", to: "/", hard: true) }.code == .corrupt)
     #expect(try failure { $0.link("soft", to: "") }.code == .corrupt)
     #expect(try failure { $0.link("soft", to: String(repeating: "x", count: 4096)) }.code == .unsupported)
@@ -73,8 +81,14 @@ import Testing
   }
 
   @Test func filesAsDirectories() throws {
-    #expect(try failure { $0.file("f", "x"); $0.file("f/x") }.code == .corrupt)
-    #expect(try failure { $0.file("f", "x"); $0.link("l", to: "f"); $0.file("l/x") }.code == .corrupt)
+    #expect(
+      try failure {
+        $0.file("f", "x"); $0.file("f/x")
+      }.code == .corrupt)
+    #expect(
+      try failure {
+        $0.file("f", "x"); $0.link("l", to: "f"); $0.file("l/x")
+      }.code == .corrupt)
     #expect(try failure { $0.file("/", "x") }.code == .corrupt)
     #expect(try failure { $0.link("a/..", to: "x") }.code == .corrupt)
     #expect(try failure { $0.file(".wh.") }.code == .corrupt)
@@ -92,7 +106,9 @@ import Testing
     #expect(try failure { $0.add(file) }.code == .corrupt)
     // No name space for these: left out, as the kernel would refuse them.
     let scratch = try Scratch()
-    file.attributes = [("com.apple.provenance", [1]), ("trusted.overlay.opaque", [0x79]), ("user.kept", [2]), ("user.", [1])]
+    file.attributes = [
+      ("com.apple.provenance", [1]), ("trusted.overlay.opaque", [0x79]), ("user.kept", [2]), ("user.", [1]),
+    ]
     let disk = try buildDisk(scratch, [TestArchive.make { $0.add(file) }])
     #expect(try disk.record("f").attributes == ["user.kept": [2]])
   }
@@ -139,6 +155,7 @@ import Testing
     } catch {
       #expect(error.code == .cancelled)
     }
+    #expect(throws: ImageError.self, "what is half made is never finished") { try builder.finish() }
   }
 
   /// Opaque marks on every directory of a deep tree, deepest first: each directory is walked once.

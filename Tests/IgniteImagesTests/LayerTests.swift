@@ -20,14 +20,19 @@ import Testing
     return try buildDisk(scratch, [base, TestArchive.make(layer)]).paths()
   }
 
-  private let all: Set<String> = ["", "d", "d/one", "d/two", "d/sub", "d/sub/three", "d/sub/four", "file", "hard", "to-d"]
+  private let all: Set<String> = [
+    "", "d", "d/one", "d/two", "d/sub", "d/sub/three", "d/sub/four", "file", "hard", "to-d",
+  ]
 
   @Test func whiteoutsHideFilesAndDirectories() throws {
     #expect(try paths { $0.file("d/.wh.one") } == all.subtracting(["d/one"]))
     #expect(try paths { $0.file(".wh.d") } == ["", "file", "hard", "to-d"])
     #expect(try paths { $0.file("d/.wh.sub") } == all.subtracting(["d/sub", "d/sub/three", "d/sub/four"]))
     #expect(try paths { $0.file(".wh.file") } == all.subtracting(["file"]))
-    #expect(try paths { $0.file(".wh.missing"); $0.file("no/such/.wh.x") } == all)
+    #expect(
+      try paths {
+        $0.file(".wh.missing"); $0.file("no/such/.wh.x")
+      } == all)
     #expect(try paths { $0.file("to-d/.wh.one") } == all.subtracting(["d/one"]))
   }
 
@@ -68,11 +73,17 @@ import Testing
       #expect(left == ["", "d", "d/new", "d/sub", "d/sub/new", "file", "hard", "to-d"])
     }
     #expect(try paths { $0.file("d/sub/.wh..wh..opq") } == all.subtracting(["d/sub/three", "d/sub/four"]))
-    #expect(try paths { $0.file(".wh..wh..opq"); $0.file("x") } == ["", "x"])
+    #expect(
+      try paths {
+        $0.file(".wh..wh..opq"); $0.file("x")
+      } == ["", "x"])
   }
 
   @Test func aufsMarksAreIgnored() throws {
-    #expect(try paths { $0.directory(".wh..wh.plnk"); $0.file(".wh..wh.aufs"); $0.file("d/.wh..wh.orph") } == all)
+    #expect(
+      try paths {
+        $0.directory(".wh..wh.plnk"); $0.file(".wh..wh.aufs"); $0.file("d/.wh..wh.orph")
+      } == all)
   }
 
   @Test func threeLayers() throws {
@@ -93,7 +104,10 @@ import Testing
   @Test func kindsReplaceEachOther() throws {
     // File over directory takes the whole tree; directory over file and over a link.
     #expect(try paths { $0.file("d", "now a file") } == ["", "d", "file", "hard", "to-d"])
-    #expect(try paths { $0.directory("file"); $0.file("file/x") } == all.union(["file/x"]))
+    #expect(
+      try paths {
+        $0.directory("file"); $0.file("file/x")
+      } == all.union(["file/x"]))
     let scratch = try Scratch()
     let layer = TestArchive.make { archive in
       archive.directory("to-d")

@@ -1,9 +1,10 @@
 import Foundation
 import Glibc
-@testable import IgniteImages
 import IgniteOCI
 import IgniteSystem
 import Testing
+
+@testable import IgniteImages
 
 @Suite struct StoreContentTests {
   let scratch: TestDirectory
@@ -41,7 +42,8 @@ import Testing
     let writer = try BlobWriter(store: store, digest: digest, size: 5)
     try writer.write(Array("hell".utf8))
     #expect(#expect(throws: ImageError.self) { try writer.commit() }?.message == "the data ends 1 bytes early")
-    #expect(#expect(throws: ImageError.self) { try writer.write(Array("oo".utf8)) }?.message.contains("more data") == true)
+    #expect(
+      #expect(throws: ImageError.self) { try writer.write(Array("oo".utf8)) }?.message.contains("more data") == true)
     writer.abandon()
     #expect(!store.has(digest))
     #expect(try ingesting().isEmpty)
@@ -91,7 +93,9 @@ import Testing
 
   @Test func failingBlob() async throws {
     let blob = IngestingBlob(Descriptor(mediaType: "", digest: .sha256(of: []), size: 10))
-    let reading = Task { try await ThreadExecutor.run { () throws(ImageError) in try blob.source().readAll(limit: 100) } }
+    let reading = Task {
+      try await ThreadExecutor.run { () throws(ImageError) in try blob.source().readAll(limit: 100) }
+    }
     blob.end(.failure(ImageError(.corrupt, "because")))
     blob.end(.success(()))
     let error = await #expect(throws: ImageError.self) { try await reading.value }

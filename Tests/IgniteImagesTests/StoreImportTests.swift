@@ -1,10 +1,11 @@
 import Foundation
 import Glibc
-@testable import IgniteImages
 import IgniteOCI
 import IgniteSystem
 import Synchronization
 import Testing
+
+@testable import IgniteImages
 
 @Suite struct StoreImportTests {
   let scratch: TestDirectory
@@ -73,14 +74,16 @@ import Testing
     let seen = events.withLock { $0 }
     #expect(seen.first == .resolving("oci:\(layout.path):v1"))
     #expect(seen.last == .done(image))
-    #expect(seen.filter { if case .applied = $0 { true } else { false } }
-      == [.applied(0, digest: lower.descriptor.digest), .applied(1, digest: upper.descriptor.digest)])
+    #expect(
+      seen.filter { if case .applied = $0 { true } else { false } }
+        == [.applied(0, digest: lower.descriptor.digest), .applied(1, digest: upper.descriptor.digest)])
 
     // Once more: the disk is there, no layer is needed.
     try FileManager.default.removeItem(atPath: layout.blobPath(lower.descriptor.digest))
     try store.remove(lower.descriptor.digest)
     let again = Mutex<[ImportProgress]>([])
-    let second = try await importer.importImage(source: LayoutSource(path: layout.path, tag: "v1"), name: "other") { event in
+    let second = try await importer.importImage(source: LayoutSource(path: layout.path, tag: "v1"), name: "other") {
+      event in
       again.withLock { $0.append(event) }
     }
     #expect(second.disk == image.disk)
@@ -98,7 +101,9 @@ import Testing
     var layout = try layout()
     let big = (0..<4_000_000).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 9) }
     var layers: [TestLayout.Layer] = []
-    for number in 0..<7 { layers.append(try await layout.layer(["f\(number)": Array(big[(number * 500_000)...].prefix(500_000))])) }
+    for number in 0..<7 {
+      layers.append(try await layout.layer(["f\(number)": Array(big[(number * 500_000)...].prefix(500_000))]))
+    }
     var own = try layout.image(layers)
     own.platform = .host
     var foreign = try layout.image([], platform: Platform("linux/s390x"))
@@ -128,7 +133,9 @@ import Testing
     try bytes.write(to: URL(fileURLWithPath: path))
     let error = await #expect(throws: ImageError.self) { try await fresh.importImage(source: source) }
     #expect(error?.code == .corrupt)
-    #expect(error?.message.hasPrefix("layer 4 of \(registry.authority)/app:1 (\(layers[3].descriptor.digest.short)): ") == true)
+    #expect(
+      error?.message.hasPrefix("layer 4 of \(registry.authority)/app:1 (\(layers[3].descriptor.digest.short)): ")
+        == true)
     #expect(try directoryEntries(fresh.store.disks) == [] && directoryEntries(fresh.store.ingest) == [])
     // And one that is cut short.
     try bytes.dropLast(100).write(to: URL(fileURLWithPath: path))
@@ -249,7 +256,9 @@ import Testing
   /// Two imports of one image at once make its disk once.
   @Test func twoAtOnce() async throws {
     var layout = try layout()
-    let layers = [try await layout.layer(["a": [UInt8](repeating: 1, count: 1_000_000)]), try await layout.layer(["b": [2]])]
+    let layers = [
+      try await layout.layer(["a": [UInt8](repeating: 1, count: 1_000_000)]), try await layout.layer(["b": [2]]),
+    ]
     try layout.list(try layout.image(layers))
     let source = LayoutSource(path: layout.path)
     let importer = importer
@@ -280,7 +289,9 @@ import Testing
     ]
     try layout.list(try layout.image(layers))
     let (stalled, stalling1) = AsyncStream<Void>.makeStream()
-    let source = StallingSource(LayoutSource(path: layout.path), at: layers[stalling].descriptor.digest) { stalling1.yield() }
+    let source = StallingSource(LayoutSource(path: layout.path), at: layers[stalling].descriptor.digest) {
+      stalling1.yield()
+    }
     let task = Task { try await importer.importImage(source: source) }
     for await _ in stalled { break }
     task.cancel()
@@ -315,7 +326,9 @@ import Testing
     try layout.list(try layout.image([]))
     await #expect(throws: Refused.self) {
       try await importer.importImage(source: LayoutSource(path: layout.path)) { _ in
-      } record: { _ in throw Refused() }
+      } record: { _ in
+        throw Refused()
+      }
     }
     try await store.removeUnreferenced(keeping: [])
     #expect(try directoryEntries(store.disks) == [] && store.list() == [] && leftovers() == [])
@@ -336,7 +349,9 @@ private struct StallingSource: ImageSource {
 
   var name: String { source.name }
 
-  func resolve(platform: Platform) async throws(OCIError) -> ResolvedImage { try await source.resolve(platform: platform) }
+  func resolve(platform: Platform) async throws(OCIError) -> ResolvedImage {
+    try await source.resolve(platform: platform)
+  }
 
   func open(_ descriptor: Descriptor) async throws(OCIError) -> any BlobReader {
     let reader = try await source.open(descriptor)

@@ -1,8 +1,9 @@
 import Foundation
 import Glibc
-@testable import IgniteImages
 import IgniteOCI
 import Testing
+
+@testable import IgniteImages
 
 @Suite struct StoreProgressTests {
   let scratch: TestDirectory
@@ -28,7 +29,8 @@ import Testing
     [
       .resolving("a\u{1b}[2J"), .resolved(layers: descriptors),
       .layer(0, digest: descriptors[0].digest, done: 14_050_000, total: 28_100_000),
-      .fetched(0, digest: descriptors[0].digest, reused: false), .fetched(1, digest: descriptors[1].digest, reused: true),
+      .fetched(0, digest: descriptors[0].digest, reused: false),
+      .fetched(1, digest: descriptors[1].digest, reused: true),
       .applied(0, digest: descriptors[0].digest), .applied(1, digest: descriptors[1].digest),
     ]
   }
@@ -73,7 +75,10 @@ import Testing
     #expect(lines.take(.fetched(0, digest: descriptors[0].digest, reused: false)) == nil)
   }
 
-  @Test(arguments: [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (28_100_000, "28.1 MB"), (-5, "0 B"), (Int64.max, "9.2 EB")])
+  @Test(arguments: [
+    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (28_100_000, "28.1 MB"),
+    (-5, "0 B"), (Int64.max, "9.2 EB"),
+  ])
   func byteCounts(_ bytes: Int64, _ text: String) { #expect(byteCount(bytes) == text) }
 
   @Test func progressIsThinnedOut() {

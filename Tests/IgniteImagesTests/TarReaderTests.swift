@@ -168,7 +168,9 @@ import Testing
 
   @Test func signedChecksumsAndNumbersOfBase256() throws {
     var header = TestArchive.Header(name: [0xe9, 0xe8, 0xff], type: UInt8(ascii: "0"))
-    header.overlay = [(108, [0x80, 0, 0, 0, 0xee, 0x6b, 0x28, 0]), (136, [UInt8](repeating: 0xff, count: 11) + [0xfe])]
+    header.overlay = [
+      (108, [0x80, 0, 0, 0, 0xee, 0x6b, 0x28, 0]), (136, [UInt8](repeating: 0xff, count: 11) + [0xfe]),
+    ]
     var block = header.encoded
     let signed = block.enumerated().reduce(0) { sum, item in
       sum + (148..<156 ~= item.offset ? 32 : Int(Int8(bitPattern: item.element)))
@@ -220,8 +222,14 @@ import Testing
     #expect(try damaged { $0.overlay = [(124, [0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])] }.code == .corrupt)
     #expect(try damaged { $0.overlay = [(108, Array("99999999".utf8))] }.code == .corrupt)
     #expect(try damaged { $0.type = UInt8(ascii: "M") }.code == .unsupported)
-    #expect(try damaged { $0.type = UInt8(ascii: "L"); $0.size = 5000 }.code == .limitExceeded)
-    #expect(try damaged { $0.type = UInt8(ascii: "x"); $0.size = 2 << 20 }.code == .limitExceeded)
+    #expect(
+      try damaged {
+        $0.type = UInt8(ascii: "L"); $0.size = 5000
+      }.code == .limitExceeded)
+    #expect(
+      try damaged {
+        $0.type = UInt8(ascii: "x"); $0.size = 2 << 20
+      }.code == .limitExceeded)
   }
 
   @Test func hostileRecords() throws {

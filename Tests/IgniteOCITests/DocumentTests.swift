@@ -1,14 +1,19 @@
 import Foundation
-@testable import IgniteOCI
 import Testing
+
+@testable import IgniteOCI
 
 @Suite struct DocumentTests {
   static let digest = "sha256:" + String(repeating: "ab", count: 32)
 
   @Test func digestForms() throws {
-    #expect(Digest.sha256(of: Array("abc".utf8)).hex == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    #expect(
+      Digest.sha256(of: Array("abc".utf8)).hex == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     #expect(Digest(Self.digest)?.short == "sha256:abababababab")
-    for text in ["", "sha256", "sha256:", Self.digest + "a", String(Self.digest.dropLast()), Self.digest.uppercased(), "sha1:ab", "sha256:../../x"] {
+    for text in [
+      "", "sha256", "sha256:", Self.digest + "a", String(Self.digest.dropLast()), Self.digest.uppercased(), "sha1:ab",
+      "sha256:../../x",
+    ] {
       #expect(Digest(text) == nil)
     }
   }
@@ -42,7 +47,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("{", "no JSON"), (#"{"rootfs":{"diff_ids":["x"]}}"#, "no digest"), (#"{"config":{"Cmd":"x"}}"#, "'config.Cmd' has the wrong type"),
+    ("{", "no JSON"), (#"{"rootfs":{"diff_ids":["x"]}}"#, "no digest"),
+    (#"{"config":{"Cmd":"x"}}"#, "'config.Cmd' has the wrong type"),
     (#"[]"#, "wrong type"), (String(repeating: "[", count: 100_000), "not valid"),
   ])
   func brokenConfig(_ json: String, because: String) {
@@ -55,9 +61,15 @@ import Testing
     (#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#, "schema 1"),
     (#"{"schemaVersion":2}"#, "unknown type"),
     (#"{"schemaVersion":3,"manifests":[]}"#, "schema version"),
-    (#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":{},"layers":[]}"#, "fields of a manifest"),
+    (
+      #"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":{},"layers":[]}"#,
+      "fields of a manifest"
+    ),
     (#"{"schemaVersion":2,"config":{"mediaType":"x","digest":"D","size":-1},"layers":[]}"#, "negative"),
-    (#"{"schemaVersion":2,"config":{"mediaType":"x","digest":"D","size":9999999999999999999},"layers":[]}"#, "not valid"),
+    (
+      #"{"schemaVersion":2,"config":{"mediaType":"x","digest":"D","size":9999999999999999999},"layers":[]}"#,
+      "not valid"
+    ),
     (#"{"schemaVersion":2,"config":{"digest":"D","size":1},"layers":[{"size":1}]}"#, "'layers.0.digest' is missing"),
     ("null", "not valid"), ("<html>", "no JSON"),
   ])
@@ -74,11 +86,19 @@ import Testing
     #expect(#expect(throws: OCIError.self) { try ManifestDocument(bytes, declared: nil) }?.code == .limitExceeded)
     let long = [UInt8](repeating: 0x20, count: Limits.manifestSize + 1)
     #expect(#expect(throws: OCIError.self) { try ManifestDocument(long, declared: nil) }?.code == .limitExceeded)
-    #expect(Manifest(config: layer, layers: [Descriptor(mediaType: "", digest: layer.digest, size: .max), Descriptor(mediaType: "", digest: layer.digest, size: 1)]).layersSize == .max)
+    #expect(
+      Manifest(
+        config: layer,
+        layers: [
+          Descriptor(mediaType: "", digest: layer.digest, size: .max),
+          Descriptor(mediaType: "", digest: layer.digest, size: 1),
+        ]
+      ).layersSize == .max)
   }
 
   @Test func declaredTypeMustAgree() throws {
-    let manifest = Manifest(config: Descriptor(mediaType: MediaType.ociConfig, digest: .sha256(of: []), size: 0), layers: [])
+    let manifest = Manifest(
+      config: Descriptor(mediaType: MediaType.ociConfig, digest: .sha256(of: []), size: 0), layers: [])
     let bytes = [UInt8](try JSONEncoder().encode(manifest))
     #expect(throws: OCIError.self) { try ManifestDocument(bytes, declared: MediaType.ociIndex) }
     // What is no manifest's type at all, such as text/plain, tells nothing.
@@ -90,7 +110,8 @@ import Testing
 
   static func entry(_ platform: String?, _ seed: UInt8) throws -> Descriptor {
     Descriptor(
-      mediaType: MediaType.ociManifest, digest: .sha256(of: [seed]), size: 1, platform: try platform.map { try Platform($0) })
+      mediaType: MediaType.ociManifest, digest: .sha256(of: [seed]), size: 1,
+      platform: try platform.map { try Platform($0) })
   }
 
   @Test(arguments: [
@@ -112,7 +133,9 @@ import Testing
 
   @Test func platformNotThere() throws {
     let entries = try [Self.entry("linux/arm64", 1), Self.entry("windows/amd64", 2), Self.entry("unknown/unknown", 3)]
-    let error = #expect(throws: OCIError.self) { try ManifestResolver.select(from: entries, for: Platform("linux/amd64")) }
+    let error = #expect(throws: OCIError.self) {
+      try ManifestResolver.select(from: entries, for: Platform("linux/amd64"))
+    }
     #expect(error?.code == .noSuitablePlatform)
     #expect(error?.message == "the image has nothing for linux/amd64: its index has linux/arm64, windows/amd64")
     #expect(throws: OCIError.self) {
@@ -139,18 +162,23 @@ import Testing
     }
   }
 
-  @Test func challengeFuzz() {
+  @Test func challengeFuzz() async {
     var generator = SplitMix(seed: 7)
     let pieces = ["Bearer", "Basic", " ", ",", "=", "\"", "\\", "realm", "x", "é", "\t", "scope"]
-    for _ in 0..<20_000 {
-      let text = (0..<Int.random(in: 1...14, using: &generator)).map { _ in pieces.randomElement(using: &generator) ?? "" }.joined()
-      #expect(BearerChallenge.parse(text).count <= text.count)
+    for round in 0..<20_000 {
+      if round.isMultiple(of: 100) { await Task.yield() }
+      let text = (0..<Int.random(in: 1...14, using: &generator)).map { _ in
+        pieces.randomElement(using: &generator) ?? ""
+      }.joined()
+      if BearerChallenge.parse(text).count > text.count { Issue.record("more challenges than letters: \(text)") }
     }
   }
 
   @Test(arguments: [
-    ("localhost", true), ("LOCALHOST", true), ("127.0.0.1", true), ("127.255.0.9", true), ("::1", true), ("128.0.0.1", false),
-    ("localhost.evil.io", false), ("127.0.0.1.evil.io", false), ("::2", false), ("0.0.0.0", false), ("::ffff:127.0.0.1", false),
+    ("localhost", true), ("LOCALHOST", true), ("127.0.0.1", true), ("127.255.0.9", true), ("::1", true),
+    ("128.0.0.1", false),
+    ("localhost.evil.io", false), ("127.0.0.1.evil.io", false), ("::2", false), ("0.0.0.0", false),
+    ("::ffff:127.0.0.1", false),
   ])
   func loopback(_ host: String, _ expected: Bool) { #expect(isLoopback(host) == expected) }
 

@@ -14,7 +14,9 @@ import Testing
     return [UInt8](try JSONEncoder().encode(Manifest(config: config, layers: [descriptor])))
   }
 
-  private func source(_ server: FakeServer, _ configuration: RegistryClient.Configuration = .fast) throws -> RegistrySource {
+  private func source(_ server: FakeServer, _ configuration: RegistryClient.Configuration = .fast) throws
+    -> RegistrySource
+  {
     RegistrySource(try Reference("\(server.authority)/app:1"), client: RegistryClient(configuration: configuration))
   }
 
@@ -80,7 +82,11 @@ import Testing
         tries += 1
         return tries
       }
-      if number == 1 { connection.answer(500) } else { connection.answer(200, ["Content-Type": MediaType.ociManifest], bytes) }
+      if number == 1 {
+        connection.answer(500)
+      } else {
+        connection.answer(200, ["Content-Type": MediaType.ociManifest], bytes)
+      }
     }
     #expect(mended.error == nil)
     #expect(mended.requests == 2)
@@ -140,31 +146,49 @@ import Testing
     #expect(long?.code == .sizeMismatch)
   }
 
-  /// A connection that breaks is taken up where it broke.
+  /// A transfer that stops is taken up where it stopped, whether the server knows ranges or not.
   @Test(arguments: [true, false])
   func resumes(ranges: Bool) async throws {
     let server = try FakeServer { request, connection in
-      let start = request.headers["range"].flatMap { Int($0.dropFirst(6).dropLast()) } ?? 0
-      let from = ranges ? start : 0
-      let rest = Self.blob[from...]
-      let status = from > 0 ? "206 Partial\r\nContent-Range: bytes \(from)-\(Self.blob.count - 1)/\(Self.blob.count)" : "200 OK"
-      connection.send("HTTP/1.1 \(status)\r\nContent-Length: \(rest.count)\r\n\r\n")
-      // Each time some more than before, then an end in the middle.
-      connection.send(Array(rest.prefix(start - from + 70_000)))
+      guard let range = request.headers["range"], let start = Int(range.dropFirst(6).dropLast()) else {
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: \(Self.blob.count)\r\n\r\n")
+        connection.send(Array(Self.blob.prefix(130_000)))
+        return connection.stall()
+      }
+      guard ranges else { return connection.answer(200, [:], Self.blob) }
+      let part = "bytes \(start)-\(Self.blob.count - 1)/\(Self.blob.count)"
+      connection.answer(206, ["Content-Range": part], Array(Self.blob[start...]))
+    }
+    defer { server.stop() }
+    // Long enough for the first bytes on a busy machine: only a transfer that has begun is taken up after a silence.
+    var configuration = RegistryClient.Configuration.fast
+    configuration.idleTimeout = .seconds(2)
+    #expect(try await source(server, configuration).open(Self.descriptor).all() == Self.blob)
+    #expect(server.requests.map { $0.headers["range"] } == [nil, "bytes=130000-"])
+  }
+
+  /// So is one that breaks; what was on its way then may have to come again.
+  @Test func survivesABrokenConnection() async throws {
+    let broken = Mutex(false)
+    let server = try FakeServer { request, connection in
+      let first = broken.withLock { broken in
+        defer { broken = true }
+        return !broken
+      }
+      guard first else { return connection.answer(200, [:], Self.blob) }
+      connection.send("HTTP/1.1 200 OK\r\nContent-Length: \(Self.blob.count)\r\n\r\n")
+      connection.send(Array(Self.blob.prefix(130_000)))
       connection.hangUp()
     }
     defer { server.stop() }
-    // What was on its way when the connection broke may be lost, so how often it breaks is not known.
-    var configuration = RegistryClient.Configuration.fast
-    configuration.tries = 50
-    let bytes = try await source(server, configuration).open(Self.descriptor).all()
-    #expect(bytes == Self.blob)
-    #expect(server.requests.count > 1)
+    #expect(try await source(server).open(Self.descriptor).all() == Self.blob)
+    #expect(server.requests.count == 2)
   }
 
   @Test func givesUpWithoutHeadway() async throws {
     let server = try FakeServer { request, connection in
-      connection.send("HTTP/1.1 \(request.headers["range"] == nil ? "200" : "206") X\r\nContent-Range: bytes 10-199999/200000\r\n")
+      connection.send(
+        "HTTP/1.1 \(request.headers["range"] == nil ? "200" : "206") X\r\nContent-Range: bytes 10-199999/200000\r\n")
       connection.send("Content-Length: \(request.headers["range"] == nil ? 200_000 : 199_990)\r\n\r\n")
       if request.headers["range"] == nil { connection.send(Array(Self.blob.prefix(10))) }
       connection.hangUp()

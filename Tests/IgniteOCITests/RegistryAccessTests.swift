@@ -15,7 +15,8 @@ import Testing
     _ auth: FakeServer, _ request: FakeServer.Request, _ connection: FakeServer.Connection, _ answer: () -> Void
   ) {
     guard request.headers["authorization"] == bearer else {
-      let challenge = #"Bearer realm="http://\#(auth.authority)/token?x=1",service="reg",scope="repository:team/app:pull""#
+      let challenge =
+        #"Bearer realm="http://\#(auth.authority)/token?x=1",service="reg",scope="repository:team/app:pull""#
       connection.answer(401, ["WWW-Authenticate": challenge])
       return
     }

@@ -33,13 +33,20 @@ import Testing
     let reader = try await source("\(registry.authority)/team/app:1").open(layer.descriptor)
     #expect(Digest.sha256(of: try await reader.all()) == layer.descriptor.digest)
 
-    for (name, part) in [("team/app:2", "no tag 2"), ("team/none:1", "no tag 1 of team/none"), ("team/app@\(Digest.sha256(of: []))", "no manifest")] {
-      let error = await #expect(throws: OCIError.self) { try await source("\(registry.authority)/\(name)").resolve(platform: .host) }
+    for (name, part) in [
+      ("team/app:2", "no tag 2"), ("team/none:1", "no tag 1 of team/none"),
+      ("team/app@\(Digest.sha256(of: []))", "no manifest"),
+    ] {
+      let error = await #expect(throws: OCIError.self) {
+        try await source("\(registry.authority)/\(name)").resolve(platform: .host)
+      }
       #expect(error?.code == .notFound)
       #expect(error?.message.contains(part) == true, "\(error?.message ?? "")")
     }
     let absent = Descriptor(mediaType: MediaType.ociLayer, digest: .sha256(of: [9]), size: 1)
-    let error = await #expect(throws: OCIError.self) { try await source("\(registry.authority)/team/app:1").open(absent) }
+    let error = await #expect(throws: OCIError.self) {
+      try await source("\(registry.authority)/team/app:1").open(absent)
+    }
     #expect(error?.code == .notFound)
     await client.shutdown()
   }
@@ -89,10 +96,17 @@ import Testing
     let server = try FakeServer { _, connection in connection.hangUp() }
     server.stop()
     // The port was free a moment ago and stays so: nobody is told of it.
-    let error = await #expect(throws: OCIError.self) { try await source("\(server.authority)/app:1").resolve(platform: .host) }
+    let error = await #expect(throws: OCIError.self) {
+      try await source("\(server.authority)/app:1").resolve(platform: .host)
+    }
     #expect(error?.code == .unreachable)
-    #expect(error?.description == "cannot reach the registry at \(server.authority): connection refused; is it running? check the name and the network")
-    let name = await #expect(throws: OCIError.self) { try await source("no-such-host.invalid/app:1").resolve(platform: .host) }
+    #expect(
+      error?.description
+        == "cannot reach the registry at \(server.authority): connection refused; is it running? check the name and the network"
+    )
+    let name = await #expect(throws: OCIError.self) {
+      try await source("no-such-host.invalid/app:1").resolve(platform: .host)
+    }
     #expect(name?.code == .unreachable)
     #expect(name?.message == "cannot reach the registry at no-such-host.invalid:443: its name cannot be resolved")
   }

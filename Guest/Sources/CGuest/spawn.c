@@ -25,6 +25,11 @@ int guest_wait(int *code, int *ending_signal) { return reap(code, ending_signal,
 
 int guest_kill(int process, int number) { return kill(process, number); }
 
+void guest_limit_files(uint64_t soft, uint64_t hard) {
+  struct rlimit files = {.rlim_cur = soft, .rlim_max = hard};
+  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
+}
+
 int guest_fork(void) { return fork(); }
 
 int guest_become(const char *path, char *const *arguments, char *const *environment) {
@@ -123,8 +128,7 @@ static int child(void *argument) {
   }
   if (request->terminal) ioctl(0, TIOCSCTTY, 0);
   umask(022);
-  struct rlimit files = {.rlim_cur = request->soft_files, .rlim_max = request->hard_files};
-  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
+  guest_limit_files(request->soft_files, request->hard_files);
   if (request->reset_oom) {
     int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (score >= 0) { (void)!write(score, "0", 1); close(score); }

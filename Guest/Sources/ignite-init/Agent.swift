@@ -22,6 +22,8 @@ final class Agent {
 
   init(port: Port) {
     self.port = port
+    // Three for each process.
+    guest_limit_files(65_536, 524_288)
     watchPort()
   }
 
@@ -34,8 +36,8 @@ final class Agent {
     var busy = true
     while true {
       loop.wait(milliseconds: busy ? 0 : timeout()) { role, serial, events in dispatch(role, serial, events) }
-      if port.readable { port.receive { handle($0) } }
-      busy = pump() || port.readable
+      if port.canReceive { port.receive { handle($0) } }
+      busy = pump() || port.canReceive
       expire()
       for process in processes { process.finish(port) }
       port.flush()

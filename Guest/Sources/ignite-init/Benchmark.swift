@@ -6,7 +6,7 @@ enum Benchmark {
   static func run(_ arguments: KernelArguments) {
     var configuration = Configuration()
     configuration.hostname = "ignite"
-    configuration.modulesDevice = text_(arguments.modulesDevice)
+    configuration.modulesDevice = text(arguments.modulesDevice)
     var request = ProcessRequest()
     request.isMain = true
     request.arguments = [arguments.run] + arguments.arguments

@@ -4,10 +4,11 @@ import CGuest
 enum LaunchFailure {
   static func describe(_ spawn: UnsafeMutablePointer<guest_spawn>, program: Bytes, directory: Bytes) -> GuestError {
     let error = spawn.pointee.error
-    let quoted = "\"" + text_(program) + "\""
+    let quoted = "\"" + text(program) + "\""
     switch Int(spawn.pointee.step) {
     case guest_step_directory:
-      return GuestError("working directory \"" + text_(directory) + "\"", errno: error, code: error == ENOENT ? 127 : 126)
+      let what = "working directory \"" + text(directory) + "\""
+      return GuestError(what, errno: error, code: error == ENOENT ? 127 : 126)
     case guest_step_identity:
       return GuestError("take the user's identity", errno: error, code: 126)
     case guest_step_search:
@@ -25,7 +26,9 @@ enum LaunchFailure {
     if error == ENOENT {
       guard mode != 0 else { return GuestError("exec: " + quoted + ": no such file or directory", code: 127) }
       // The file is there: what runs it is not.
-      guard let interpreter = Interpreter.find(path) else { return GuestError("exec " + quoted, errno: error, code: 127) }
+      guard let interpreter = Interpreter.find(path) else {
+        return GuestError("exec: " + quoted, errno: error, code: 127)
+      }
       return GuestError("exec: " + quoted + ": its interpreter " + interpreter + " is not in the image", code: 127)
     }
     if error == EACCES, kind == UInt32(S_IFDIR) { return GuestError("exec: " + quoted + ": is a directory", code: 126) }
@@ -45,7 +48,7 @@ enum Interpreter {
   private static func ofScript(_ head: Bytes) -> String? {
     let line = head.dropFirst(2).prefix { $0 != 10 }
     guard let word = line.split(whereSeparator: { $0 == 32 || $0 == 9 }).first else { return nil }
-    return text_(Bytes(word))
+    return text(Bytes(word))
   }
 
   /// The path of PT_INTERP, where it lies in the file's first page, as linkers put it.
@@ -56,7 +59,7 @@ enum Interpreter {
       guard at >= 0, at <= head.count - 56 else { return nil }
       if read32(head, at) == 3 {
         guard let offset = Int(exactly: read64(head, at + 8)), offset < head.count else { return nil }
-        return text_(Bytes(head[offset...].prefix { $0 != 0 }))
+        return text(Bytes(head[offset...].prefix { $0 != 0 }))
       }
       at += size
     }

@@ -58,7 +58,7 @@ extension Agent {
     let got = withUnsafeMutableBytes(of: &error) { read(ends[0], $0.baseAddress, $0.count) }
     close(ends[0])
     if got > 0 {
-      throw GuestError("exec: \"" + text_(program) + "\"", errno: error, code: error == ENOENT ? 127 : 126)
+      throw GuestError("exec: \"" + text(program) + "\"", errno: error, code: error == ENOENT ? 127 : 126)
     }
     isMachine = true
     lastSerial += 1
@@ -73,6 +73,8 @@ extension Agent {
   private func become(_ arguments: CStrings, _ variables: CStrings, report: Int32) -> Never {
     _ = chdir("/")
     umask(0o022)
+    // As the kernel gives them to its first process.
+    guest_limit_files(1024, 4096)
     if let program = arguments.pointer[0] {
       _ = guest_become(program, arguments.pointer, variables.pointer)
     }

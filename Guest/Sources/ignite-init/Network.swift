@@ -23,11 +23,16 @@ enum Network {
     }
     // A clone's state carries the template's address.
     let changed = wanted.isEmpty || wanted == interface.address ? [] : wanted
-    try setLink(socket, interface.index, mtu: UInt32(clamping: configuration.mtu), address: changed)
-    guard !configuration.address.isEmpty else { return }
+    guard !configuration.address.isEmpty else {
+      return try setLink(socket, interface.index, mtu: UInt32(clamping: configuration.mtu), address: changed)
+    }
 
+    // The address stands before the link does, so that the kernel tells it to the network as the link comes up: passt
+    // learns the guest's Ethernet address from the first frame, and drops what is published until then.
+    File.write("/proc/sys/net/ipv4/conf/all/arp_notify", Bytes("1".utf8), flags: 0)
     let (address, prefix) = try addressWithPrefix(configuration.address)
     try addAddress(socket, interface.index, address, prefix)
+    try setLink(socket, interface.index, mtu: UInt32(clamping: configuration.mtu), address: changed)
     guard !configuration.gateway.isEmpty else { return }
     guard let gateway = IPv4.parse(Bytes(configuration.gateway.utf8)[...]) else {
       throw GuestError("the gateway's address is malformed: " + configuration.gateway)

@@ -8,6 +8,8 @@ import IgniteWire
 final class Port {
   /// Bytes for the host that are held before outputs of processes are read no further.
   static let outboundLimit = 262_144
+  /// Bytes for the host beyond which no more requests are taken: their answers would pile up here.
+  private static let answerLimit = 4 << 20
   private static let readSize = 65_536
 
   let descriptor: Int32
@@ -28,7 +30,7 @@ final class Port {
     let deadline = guest_monotonic() + 10_000_000_000
     repeat {
       for name in File.names(in: "/sys/class/virtio-ports") {
-        let port = text_(name)
+        let port = text(name)
         guard let label = File.read("/sys/class/virtio-ports/" + port + "/name", limit: 64),
           label.prefix(while: { $0 > 32 }).elementsEqual("ignite.agent".utf8)
         else { continue }
@@ -42,6 +44,8 @@ final class Port {
   }
 
   // MARK: - From the host
+
+  var canReceive: Bool { readable && outbound.count - outboundStart < Self.answerLimit }
 
   /// Reads what is there, at most `readSize` bytes, and gives its events to `body`.
   func receive(_ body: (FrameDecoder.Event) -> Void) {

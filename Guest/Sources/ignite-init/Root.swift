@@ -104,14 +104,14 @@ enum Root {
 
   private static func kernelRelease() -> String {
     guard let release = File.read("/proc/sys/kernel/osrelease", limit: 256) else { return "unknown" }
-    return text_(Bytes(release.prefix { $0 > 32 }))
+    return text(Bytes(release.prefix { $0 > 32 }))
   }
 
   /// mkdir -p; symbolic links on the way are followed.
   static func makeDirectories(_ path: String) {
     let bytes = Bytes(path.utf8)
     for index in bytes.indices where index > 0 && bytes[index] == 47 {
-      _ = guest_mkdir(text_(Bytes(bytes[..<index])), 0o755)
+      _ = guest_mkdir(text(Bytes(bytes[..<index])), 0o755)
     }
     _ = guest_mkdir(path, 0o755)
   }

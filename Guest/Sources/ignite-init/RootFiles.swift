@@ -27,7 +27,7 @@ enum RootFiles {
   }
 
   private static func hosts(_ configuration: Configuration) -> String {
-    var text = """
+    var lines = """
       127.0.0.1\tlocalhost
       ::1\tlocalhost ip6-localhost ip6-loopback
       fe00::0\tip6-localnet
@@ -39,21 +39,21 @@ enum RootFiles {
     if !configuration.hostname.isEmpty {
       // Without an address of its own the VM is still found by its name, as Debian has it.
       let address = configuration.address.utf8.prefix { $0 != 47 }
-      text += (address.isEmpty ? "127.0.1.1" : text_(Bytes(address))) + "\t" + configuration.hostname + "\n"
+      lines += (address.isEmpty ? "127.0.1.1" : text(Bytes(address))) + "\t" + configuration.hostname + "\n"
     }
-    for line in configuration.hosts { text += line + "\n" }
-    return text
+    for line in configuration.hosts { lines += line + "\n" }
+    return lines
   }
 
   private static func resolver(_ configuration: Configuration) -> String {
-    var text = ""
+    var lines = ""
     if !configuration.searchDomains.isEmpty {
-      text += "search"
-      for domain in configuration.searchDomains { text += " " + domain }
-      text += "\n"
+      lines += "search"
+      for domain in configuration.searchDomains { lines += " " + domain }
+      lines += "\n"
     }
-    for server in configuration.nameServers { text += "nameserver " + server + "\n" }
-    return text
+    for server in configuration.nameServers { lines += "nameserver " + server + "\n" }
+    return lines
   }
 
   /// Only where the image has the file of systemd(1) and leaves it to the first boot: empty or `uninitialized`. An image

@@ -23,10 +23,10 @@ func errorText(_ error: Int32) -> String {
   var bytes = Bytes(cString: guest_error_text(error))
   // As Go's programs have it, with whose texts users are familiar; abbreviations keep their capitals.
   if bytes.count > 1, bytes[0] >= 65, bytes[0] <= 90, bytes[1] >= 97 { bytes[0] += 32 }
-  return text_(bytes)
+  return text(bytes)
 }
 
-func string(_ pointer: UnsafePointer<CChar>?) -> String { text_(Bytes(cString: pointer)) }
+func string(_ pointer: UnsafePointer<CChar>?) -> String { text(Bytes(cString: pointer)) }
 
 extension Bytes {
   /// The bytes of a C string, without its terminating zero.
@@ -41,7 +41,7 @@ extension Bytes {
 }
 
 /// Bytes of the guest as text for a message; what is no UTF-8 is replaced.
-func text_(_ bytes: Bytes) -> String { String(decoding: bytes, as: UTF8.self) }
+func text(_ bytes: Bytes) -> String { String(decoding: bytes, as: UTF8.self) }
 
 /// Calls `body` with the bytes as a C string.
 func withCString<Result>(_ bytes: Bytes, _ body: (UnsafePointer<CChar>) -> Result) -> Result {

@@ -24,7 +24,7 @@ enum Users {
     let number = decimal(userName.isEmpty ? [48] : userName)
     if let entry = findUser(name: userName, number: number) {
       guard entry.count >= 4, let user = id(entry[2]), let group = id(entry[3]) else {
-        throw GuestError("unable to find user " + text_(Bytes(userName)) + ": its line in passwd file is malformed")
+        throw GuestError("unable to find user " + text(Bytes(userName)) + ": its line in passwd file is malformed")
       }
       identity.user = user
       identity.group = group
@@ -32,7 +32,7 @@ enum Users {
       matchedName = Bytes(entry[0])
     } else {
       guard let number else {
-        throw GuestError("unable to find user " + text_(Bytes(userName)) + ": no matching entries in passwd file")
+        throw GuestError("unable to find user " + text(Bytes(userName)) + ": no matching entries in passwd file")
       }
       identity.user = try inRange(number)
     }
@@ -74,7 +74,7 @@ enum Users {
       return false
     }
     guard let found else {
-      throw GuestError("unable to find group " + text_(Bytes(name)) + ": no matching entries in group file")
+      throw GuestError("unable to find group " + text(Bytes(name)) + ": no matching entries in group file")
     }
     return found
   }

@@ -40,12 +40,16 @@ struct ignite_launch {
   /// Open for writing on a cgroup's `cgroup.procs`, or -1.
   int cgroup;
   int new_session;
+  /// Not confined: the caller's capabilities are kept, and set-user-id programs take effect.
+  int keeps_rights;
   const struct ignite_limit *limits;
   uint32_t limit_count;
 
   /// With `isolated`: a mount namespace with a root of its own, and then `uid` and `gid`.
   int isolated;
   uint32_t uid, gid;
+  const uint32_t *groups;
+  uint32_t group_count;
   /// The options of the new root's tmpfs.
   const char *root_options;
   const struct ignite_mount *mounts;

@@ -62,3 +62,10 @@ enum JSONValue: Sendable, Equatable, Codable {
     return nil
   }
 }
+
+extension JSONValue {
+  /// Reads one value.
+  static func parse(_ bytes: [UInt8]) throws -> JSONValue {
+    try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+  }
+}

@@ -34,6 +34,7 @@ struct QEMUArguments {
     return machine + kernel + channels + drives + networkCard + helpers
   }
 
+  /// KVM's arguments have been read against QEMU's documentation, and not run: no machine that builds this has KVM.
   private var isKVM: Bool { configuration.accelerator == .kvm }
 
   private var machine: [String] {
@@ -44,12 +45,14 @@ struct QEMUArguments {
       "-accel", isKVM ? "kvm" : "tcg,thread=multi",
       // Modern virtio: legacy devices cannot do what balloon and virtio-fs need.
       "-global", "virtio-mmio.force-legacy=false",
-      "-cpu", isKVM ? "host" : "max",
+      // Told that string moves are fast, the guest copies by them, which emulation does a byte at a time.
+      "-cpu", isKVM ? "host" : "max,-erms,-fsrm",
       "-smp", String(configuration.cpus),
       "-m", "\(configuration.memoryBytes >> 20)M",
       "-nodefaults", "-no-user-config", "-display", "none",
-      // A reboot ends the machine; whether it starts again is the restart policy's business.
-      "-no-reboot",
+      // A reboot ends the machine; whether it starts again is the restart policy's business. It starts halted and is
+      // let go once its control channel is connected.
+      "-no-reboot", "-S",
     ] + (configuration.sandbox ? ["-sandbox", Self.sandbox] : [])
   }
 

@@ -165,7 +165,9 @@ private final class ErrorTail: @unchecked Sendable {
   func finish() {
     let words = String(decoding: bytes, as: UTF8.self)
     // Hostile guests may have a hand in it: printable characters and line ends only.
-    text.withLock { $0 = String(words.unicodeScalars.filter { $0 == "\n" || ($0.value >= 32 && $0.value != 127) }.map(Character.init)) }
+    text.withLock {
+      $0 = String(words.unicodeScalars.filter { $0 == "\n" || ($0.value >= 32 && $0.value != 127) }.map(Character.init))
+    }
     stream = nil
     let waiters = result.withLock { result in
       result.done = true

@@ -52,7 +52,9 @@ actor QMPClient {
       throw failure
     }
     let timer = loop.schedule(after: timeout) { [weak self] in
-      self?.assumeIsolated { $0.close(HypervisorError(.timeout, "QEMU's control socket did not greet within \(timeout)")) }
+      self?.assumeIsolated {
+        $0.close(HypervisorError(.timeout, "QEMU's control socket did not greet within \(timeout)"))
+      }
     }
     let failure = await withCheckedContinuation { continuation in
       switch state {

@@ -9,7 +9,7 @@ enum QMPMessage: Equatable {
 
   /// Reads one line.
   init(line: [UInt8]) throws(HypervisorError) {
-    guard let value = try? JSONDecoder().decode(JSONValue.self, from: Data(line)), case .object(let members) = value
+    guard let value = try? JSONValue.parse(line), case .object(let members) = value
     else { throw HypervisorError(.protocolError, "QEMU's monitor sent something that is no JSON object") }
     if let greeting = members["QMP"] {
       let version = greeting["version"]?["qemu"]

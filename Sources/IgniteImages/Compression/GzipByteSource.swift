@@ -44,7 +44,8 @@ public final class GzipByteSource: ByteSource {
       case .done: return 0
       case .betweenMembers: try startMember()
       case .inMember:
-        if state.pointee.avail_in == 0, try refill() == 0 { /* ISA-L may still hold output */ }
+        // At the end of the input ISA-L may still hold output.
+        if state.pointee.avail_in == 0 { _ = try refill() }
         state.pointee.next_out = base.assumingMemoryBound(to: UInt8.self)
         state.pointee.avail_out = room
         let before = state.pointee.avail_in

@@ -113,7 +113,11 @@ extension BaseDiskBuilder {
       throw ImageError(.unsupported, "the symbolic link's target has \(target.count) bytes, and Linux allows 4095")
     }
     guard !target.contains(0) else { throw ImageError(.corrupt, "the symbolic link's target holds a zero byte") }
+    guard linkBytes + target.count <= 512 << 20 else {
+      throw ImageError(.limitExceeded, "the targets of the image's symbolic links have more than 512 MiB")
+    }
     let node = try make(.symbolicLink, entry, at: try place(path))
+    linkBytes += target.count
     linkTargets.append(target)
     tree[node].extra = UInt32(linkTargets.count)
     tree[node].size = UInt64(target.count)

@@ -82,7 +82,9 @@ extension BaseDiskBuilder {
   private func writeAttributeBlocks() throws(ImageError) -> [UInt32: UInt32] {
     var users: [UInt32: [UInt32]] = [:]
     for number in Ext4.rootInode..<UInt32(tree.nodes.count) where tree[number].attributes != 0 {
-      if attributeSets[tree[number].attributes].block != nil { users[tree[number].attributes, default: []].append(number) }
+      if attributeSets[tree[number].attributes].block != nil {
+        users[tree[number].attributes, default: []].append(number)
+      }
     }
     var result: [UInt32: UInt32] = [:]
     for set in users.keys.sorted() {

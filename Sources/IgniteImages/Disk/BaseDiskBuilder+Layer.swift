@@ -4,7 +4,7 @@ extension BaseDiskBuilder {
   public struct LayerOptions {
     /// Looks at each entry before it is applied and may change it, its path above all; false leaves it out.
     public var filter: ((inout TarEntry) throws(ImageError) -> Bool)?
-    /// Is told the number of unpacked bytes read so far, at least once a megabyte; may throw to stop, `cancelled` say.
+    /// Is told the number of unpacked bytes read so far, about once a megabyte and at the end; may throw to stop, `cancelled` say.
     public var progress: ((UInt64) throws(ImageError) -> Void)?
     /// Whether names beginning with `.wh.` hide what lower layers hold; false for archives that are no layers.
     public var whiteouts = true
@@ -28,20 +28,35 @@ extension BaseDiskBuilder {
     try checkOpen()
     let began = monotonicSeconds()
     layer += 1
-    var told: UInt64 = 0
-    let reader = TarReader(source, limits: self.options.limits)
-    while var entry = try reader.next() {
-      statistics.entries += 1
-      if let filter = options.filter, try !filter(&entry) { continue }
-      if try !applyWhiteout(entry, options) { try add(entry, data: reader) }
-      if let progress = options.progress, reader.bytesRead - told >= 1 << 18 {
-        told = reader.bytesRead
-        try progress(told)
+    try guarded { () throws(ImageError) in
+      let reader = TarReader(counted(source, options.progress), limits: self.options.limits)
+      while var entry = try reader.next() {
+        statistics.entries += 1
+        if let filter = options.filter, try !filter(&entry) { continue }
+        if try !applyWhiteout(entry, options) { try add(entry, data: reader) }
       }
+      try options.progress?(reader.bytesRead)
+      try punchFreed()
     }
-    try options.progress?(reader.bytesRead)
-    try punchFreed()
     statistics.applySeconds += monotonicSeconds() - began
+  }
+
+  /// Tells the progress of reading, about once a megabyte.
+  private func counted(
+    _ source: any ByteSource, _ progress: ((UInt64) throws(ImageError) -> Void)?
+  ) -> any ByteSource {
+    guard let progress else { return source }
+    var count: UInt64 = 0
+    var told: UInt64 = 0
+    return ClosureByteSource { buffer throws(ImageError) in
+      let got = try source.read(into: buffer)
+      count += UInt64(got)
+      if count - told >= 1 << 20 {
+        told = count
+        try progress(count)
+      }
+      return got
+    }
   }
 
   /// Applies an entry that is a whiteout; false where it is none.

@@ -64,7 +64,8 @@ extension BaseDiskBuilder {
       case .symbolicLink:
         links += 1
         guard links <= Self.maximumLinks else {
-          throw ImageError(.corrupt, "its name leads through more than \(Self.maximumLinks) symbolic links, or in a circle")
+          throw ImageError(
+            .corrupt, "its name leads through more than \(Self.maximumLinks) symbolic links, or in a circle")
         }
         let target = linkTargets[Int(tree[node].extra) - 1]
         if target.first == 0x2f { directory = Ext4.rootInode }

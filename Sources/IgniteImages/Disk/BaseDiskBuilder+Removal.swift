@@ -33,7 +33,11 @@ extension BaseDiskBuilder {
     } else if tree[node].count > 0 {
       freedExtents.append(Extent(logical: 0, physical: tree[node].start, count: tree[node].count))
     }
-    if tree[node].kind == .symbolicLink, tree[node].extra != 0 { linkTargets[Int(tree[node].extra) - 1] = [] }
+    if tree[node].kind == .symbolicLink, tree[node].extra != 0 {
+      let index = Int(tree[node].extra) - 1
+      linkBytes -= linkTargets[index].count
+      linkTargets[index] = []
+    }
     tree.freeNode(node)
   }
 

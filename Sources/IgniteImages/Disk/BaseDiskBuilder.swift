@@ -16,7 +16,7 @@ public final class BaseDiskBuilder {
     /// What archives may hold.
     public var limits = TarLimits()
     /// The most files and directories of the disk.
-    public var maximumInodes: UInt32 = 10_000_000
+    public var maximumInodes: UInt32 = 5_000_000
     /// The most bytes of the disk, replaced files included.
     public var maximumBytes: UInt64 = 1 << 40
     /// The least size of the finished file system in bytes, with inodes to match; 0 leaves no free space. Free space is
@@ -45,7 +45,10 @@ public final class BaseDiskBuilder {
   /// Components that were walked behind symbolic links, against archives that make each name a maze.
   var linkSteps = 0
   var statistics = DiskStatistics()
+  /// Bytes of symbolic links' targets in memory.
+  var linkBytes = 0
   private var finished = false
+  private var broken = false
 
   struct ExtentList {
     var extents: [Extent]
@@ -88,9 +91,11 @@ public final class BaseDiskBuilder {
   public func addFile(_ path: String, _ attributes: FileAttributes, data: any ByteSource) throws(ImageError) {
     let entry = TarEntry(path: Array(path.utf8), kind: .file, attributes: attributes)
     try checkOpen()
-    try makeFile(entry, at: DiskPath(entry.path)) { writer throws(ImageError) in
-      while try writer.append(1 << 20, data.read) == 1 << 20 {}
-      return writer.position
+    try guarded { () throws(ImageError) in
+      try makeFile(entry, at: DiskPath(entry.path)) { writer throws(ImageError) in
+        while try writer.append(1 << 20, data.read) == 1 << 20 {}
+        return writer.position
+      }
     }
   }
 
@@ -106,20 +111,35 @@ public final class BaseDiskBuilder {
     try checkOpen()
     let path = DiskPath(entry.path)
     do throws(ImageError) {
-      switch entry.kind {
-      case .directory: try makeDirectory(entry, at: path)
-      case .hardLink: try makeHardLink(entry, at: path, data: data)
-      case .file: try makeFile(entry, at: path, data: data)
-      case .symbolicLink: try makeSymbolicLink(entry, at: path)
-      case .characterDevice, .blockDevice, .fifo: try makeSpecial(entry, at: path)
-      }
+      try guarded { () throws(ImageError) in try make(entry, at: path, data) }
     } catch {
       throw error.code == .io || error.code == .noSpace ? error : error.of(entry.displayPath)
     }
   }
 
+  private func make(_ entry: TarEntry, at path: DiskPath, _ data: TarReader?) throws(ImageError) {
+    switch entry.kind {
+    case .directory: try makeDirectory(entry, at: path)
+    case .hardLink: try makeHardLink(entry, at: path, data: data)
+    case .file: try makeFile(entry, at: path, data: data)
+    case .symbolicLink: try makeSymbolicLink(entry, at: path)
+    case .characterDevice, .blockDevice, .fifo: try makeSpecial(entry, at: path)
+    }
+  }
+
+  /// Runs a step; when it fails the disk is half made, and nothing may follow.
+  func guarded(_ body: () throws(ImageError) -> Void) throws(ImageError) {
+    do throws(ImageError) {
+      try body()
+    } catch {
+      broken = true
+      throw error
+    }
+  }
+
   func checkOpen() throws(ImageError) {
     if finished { throw ImageError(.io, "\(path) is finished and takes no more files") }
+    if broken { throw ImageError(.io, "\(path) cannot be gone on with after a failure") }
   }
 
   func markFinished() { finished = true }
@@ -152,14 +172,22 @@ public struct DiskStatistics: Sendable, Hashable {
 
 /// The sets of extended attributes in use; files with equal ones share a set, and its block on the disk.
 struct AttributeSets {
+  private static let maximumBytes = 128 << 20
+
   private(set) var sets: [EncodedAttributes] = []
+  private var bytes = 0
   private var known: [[ExtendedAttribute]: UInt32] = [:]
 
   /// The set's index plus one; 0 for none.
   mutating func number(_ attributes: [ExtendedAttribute]) throws(ImageError) -> UInt32 {
     if attributes.isEmpty { return 0 }
     if let number = known[attributes] { return number }
-    sets.append(try EncodedAttributes(attributes))
+    let encoded = try EncodedAttributes(attributes)
+    bytes += attributes.reduce(256 + (encoded.block?.count ?? 0)) { $0 + $1.name.count + $1.value.count + 64 }
+    guard bytes <= Self.maximumBytes else {
+      throw ImageError(.limitExceeded, "the image has more than \(Self.maximumBytes >> 20) MiB of extended attributes")
+    }
+    sets.append(encoded)
     let number = UInt32(sets.count)
     known[attributes] = number
     return number

@@ -125,7 +125,8 @@ struct DirectoryEncoder {
     block.put(Self.hashVersion, at: 28)
     block.put(UInt8(8), at: 29)
     block.put(UInt8(hasNodes ? 1 : 0), at: 30)
-    let top = hasNodes
+    let top =
+      hasNodes
       ? (0..<nodeCount).map { (leaves[range($0).lowerBound].hash, UInt32(1 + $0)) } : pointers(0..<leaves.count)
     putPointers(top, at: 32, limit: Self.rootLimit)
     try writer.append(UnsafeRawBufferPointer(block))

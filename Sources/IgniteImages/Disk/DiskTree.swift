@@ -67,6 +67,7 @@ struct DiskTree {
   private let maximumNodes: UInt32
 
   private static let tombstone = UInt32.max
+  private static let maximumNameBytes = 1 << 30
 
   init(maximumNodes: UInt32) {
     self.maximumNodes = maximumNodes
@@ -127,7 +128,7 @@ struct DiskTree {
   mutating func insert(
     _ parent: UInt32, _ name: UnsafeRawBufferPointer, node: UInt32, layer: UInt32
   ) throws(ImageError) -> UInt32 {
-    guard names.count + name.count < Int(UInt32.max), entries.count < Int(maximumNodes) * 2 else {
+    guard names.count + name.count <= Self.maximumNameBytes, entries.count < Int(maximumNodes) * 2 else {
       throw ImageError(.limitExceeded, "the image has more names than fit into memory")
     }
     if usedSlots * 10 > slots.count * 6 { rebuild() }

@@ -4,7 +4,8 @@ enum ExtentTree {
   private static let perBlock = (Ext4.blockSize - 12) / 12
 
   /// Writes the blocks of the tree below its root and returns the root's 60 bytes and the blocks taken.
-  static func write(_ extents: [Extent], to writer: BlockWriter) throws(ImageError) -> (root: [UInt8], blocks: [UInt32]) {
+  static func write(_ extents: [Extent], to writer: BlockWriter) throws(ImageError) -> (root: [UInt8], blocks: [UInt32])
+  {
     var blocks: [UInt32] = []
     var level = extents
     var depth: UInt16 = 0

@@ -57,7 +57,8 @@ public enum SparseCopy {
       if end < 0 { end = size }
       position = start
       while position < end {
-        let count = pread(from.number, buffer.baseAddress, Int(min(Int64(buffer.count), end - position)), off_t(position))
+        let count = pread(
+          from.number, buffer.baseAddress, Int(min(Int64(buffer.count), end - position)), off_t(position))
         if count < 0, errno == EINTR { continue }
         if count < 0 { throw .system("read", source) }
         if count == 0 { return }
@@ -72,7 +73,8 @@ public enum SparseCopy {
   ) throws(ImageError) {
     var done = 0
     while done < bytes.count {
-      let count = pwrite(to.number, bytes.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset) + off_t(done))
+      let count = pwrite(
+        to.number, bytes.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset) + off_t(done))
       if count < 0, errno == EINTR { continue }
       if count < 0 { throw .system("write", target) }
       done += count

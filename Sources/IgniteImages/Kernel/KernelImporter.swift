@@ -198,7 +198,9 @@ private struct Job: Sendable {
     let place = store.path(of: digest)
     if access(place, F_OK) == 0 { try store.remove(digest) }
     // The data must not come to the disk later than the name that vouches for it.
-    for name in ["vmlinux", "modules.ext4", "."] { try synchronize("\(workspace.files)/\(name)") }
+    for (name, mode) in [("vmlinux", 0o644), ("modules.ext4", 0o644), (".", 0o755)] as [(String, mode_t)] {
+      try finish("\(workspace.files)/\(name)", mode: mode)
+    }
     if rename(workspace.files, place) != 0 { throw .system("make", place) }
   }
 }
@@ -208,15 +210,15 @@ extension KernelWorkspace {
   fileprivate var files: String { "\(path)/kernel" }
 }
 
-/// Waits until a file is on stable storage; one that does not exist is well.
-private func synchronize(_ path: String) throws(ImageError) {
+/// Gives a file its mode, whatever the umask, and waits until it is on stable storage; one that does not exist is well.
+private func finish(_ path: String, mode: mode_t) throws(ImageError) {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC)
   if descriptor < 0 {
     if errno == ENOENT { return }
     throw .system("open", path)
   }
   let file = OwnedDescriptor(descriptor)
-  if fsync(file.number) != 0 { throw .system("write", path) }
+  if fchmod(file.number, mode) != 0 || fsync(file.number) != 0 { throw .system("write", path) }
 }
 
 /// A workspace that is handed from one thread to the next.

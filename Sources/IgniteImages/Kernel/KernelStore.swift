@@ -128,6 +128,8 @@ enum AtomicFile {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     if descriptor < 0 { throw .system("create", path) }
     let file = OwnedDescriptor(descriptor)
+    // Whatever the umask: as root a machine's files are read by the machine's own user.
+    fchmod(file.number, 0o644)
     var done = 0
     while done < bytes.count {
       let count = bytes.withUnsafeBytes { Glibc.write(file.number, $0.baseAddress.map { $0 + done }, $0.count - done) }

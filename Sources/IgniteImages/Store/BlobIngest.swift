@@ -50,7 +50,9 @@ actor BlobIngest {
       let reader = try await source.open(blob.descriptor)
       while let chunk = try await reader.next() {
         let written: Int64
-        do throws(ImageError) { written = try await write(chunk) } catch { throw OCIError(.fileSystem, "", cause: error) }
+        do throws(ImageError) { written = try await write(chunk) } catch {
+          throw OCIError(.fileSystem, "", cause: error)
+        }
         progress(written)
       }
     } catch {

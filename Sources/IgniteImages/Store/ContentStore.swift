@@ -1,6 +1,5 @@
-public import IgniteOCI
-
 internal import Glibc
+public import IgniteOCI
 
 /// Blobs by their digest: `<root>/content/blobs/sha256/<hex>`, and `<root>/content/ingest/` for those under way.
 ///
@@ -51,7 +50,8 @@ public struct ContentStore: Sendable {
     let bytes = try open(digest).readAll(limit: limit)
     guard Digest.sha256(of: bytes) == digest else {
       throw ImageError(
-        .corrupt, "blob \(digest) in the store does not have its digest", advice: "remove the image and import it again")
+        .corrupt, "blob \(digest) in the store does not have its digest", advice: "remove the image and import it again"
+      )
     }
     return bytes
   }

@@ -12,7 +12,8 @@ extension ImageImporter {
     }
     guard manifest.config.size <= Int64(Limits.configSize) else {
       throw ImageError(
-        .limitExceeded, "the configuration of \(name) is said to have \(manifest.config.size) bytes, more than "
+        .limitExceeded,
+        "the configuration of \(name) is said to have \(manifest.config.size) bytes, more than "
           + "\(Limits.configSize)")
     }
     guard manifest.layers.count <= Limits.layerCount else {
@@ -22,14 +23,16 @@ extension ImageImporter {
       let subject = layerSubject(position, layer, of: name)
       if MediaType.isNondistributable(layer.mediaType) || !layer.urls.isEmpty {
         throw ImageError(
-          .unsupported, "\(subject): it is kept elsewhere than in the registry (a foreign layer), which is not supported",
+          .unsupported,
+          "\(subject): it is kept elsewhere than in the registry (a foreign layer), which is not supported",
           advice: "push the image again with all its layers")
       }
       guard layer.mediaType.isEmpty || MediaType.layerCompression(layer.mediaType) != nil else {
         throw ImageError(.unsupported, "\(subject): its type \(printable(layer.mediaType)) is no layer's")
       }
       guard layer.size <= longestLayer else {
-        throw ImageError(.limitExceeded, "\(subject): it is said to have \(layer.size) bytes, more than \(longestLayer)")
+        throw ImageError(
+          .limitExceeded, "\(subject): it is said to have \(layer.size) bytes, more than \(longestLayer)")
       }
     }
   }

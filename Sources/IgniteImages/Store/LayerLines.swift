@@ -53,7 +53,8 @@ struct LayerLines {
       return status
     case .done(let image):
       finished = true
-      status = "imported \(ImageImporter.printable(image.name)) (\(image.manifestDigest.short), \(byteCount(image.size)))"
+      status =
+        "imported \(ImageImporter.printable(image.name)) (\(image.manifestDigest.short), \(byteCount(image.size)))"
       return status
     }
   }

@@ -23,7 +23,8 @@ public struct LayoutSource: ImageSource {
     let directory = LayoutDirectory(path: path)
     let layout = try await blocking { () throws(OCIError) in try directory.read("oci-layout", limit: 64 << 10) }
     try Self.checkVersion(layout, path)
-    let bytes = try await blocking { () throws(OCIError) in try directory.read("index.json", limit: Limits.manifestSize) }
+    let bytes = try await blocking { () throws(OCIError) in try directory.read("index.json", limit: Limits.manifestSize)
+    }
     let index: Index
     do throws(OCIError) {
       index = try decodeDocument(Index.self, bytes, "index.json")
@@ -39,7 +40,11 @@ public struct LayoutSource: ImageSource {
     }
     let manifest = try await fetch(root)
     try ManifestResolver.verify(manifest, root)
-    return try await ManifestResolver(platform: platform, fetch: fetch).resolve(root: root, bytes: manifest)
+    do throws(OCIError) {
+      return try await ManifestResolver(platform: platform, fetch: fetch).resolve(root: root, bytes: manifest)
+    } catch {
+      throw error.prefixed(name)
+    }
   }
 
   public func open(_ descriptor: Descriptor) async throws(OCIError) -> any BlobReader {

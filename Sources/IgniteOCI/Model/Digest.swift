@@ -26,11 +26,14 @@ public struct Digest: Sendable, Hashable {
     }
     let hex = parts[1].utf8
     guard hex.count == algorithm.hexCount,
-      hex.allSatisfy({ ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")) || ($0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "f")) })
+      hex.allSatisfy({
+        ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")) || ($0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "f"))
+      })
     else {
       throw OCIError(
         .invalidReference,
-        "'\(OCIError.quoted(text, limit: 160))' is no digest: \(algorithm.rawValue): wants \(algorithm.hexCount) lower-case hex digits")
+        "'\(OCIError.quoted(text, limit: 160))' is no digest: \(algorithm.rawValue): wants \(algorithm.hexCount) lower-case hex digits"
+      )
     }
     self.algorithm = algorithm
     self.hex = String(parts[1])

@@ -85,7 +85,8 @@ extension ImageConfig.Process: Codable {
     var container = encoder.container(keyedBy: CodingKeys.self)
     func encode(_ set: [String], _ key: CodingKeys) throws {
       guard !set.isEmpty else { return }
-      try container.encode(Dictionary(set.map { ($0, Nothing()) }, uniquingKeysWith: { first, _ in first }), forKey: key)
+      try container.encode(
+        Dictionary(set.map { ($0, Nothing()) }, uniquingKeysWith: { first, _ in first }), forKey: key)
     }
     try container.encodeIfPresent(entrypoint, forKey: .entrypoint)
     try container.encodeIfPresent(command, forKey: .command)

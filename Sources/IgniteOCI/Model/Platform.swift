@@ -16,7 +16,10 @@ public struct Platform: Sendable, Hashable {
   public init(_ text: String) throws(OCIError) {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let valid = parts.allSatisfy { part in
-      !part.isEmpty && part.utf8.allSatisfy { ($0 | 0x20) >= 97 && ($0 | 0x20) <= 122 || $0 >= 48 && $0 <= 57 || $0 == 46 || $0 == 95 }
+      !part.isEmpty
+        && part.utf8.allSatisfy {
+          ($0 | 0x20) >= 97 && ($0 | 0x20) <= 122 || $0 >= 48 && $0 <= 57 || $0 == 46 || $0 == 95
+        }
     }
     guard (2...3).contains(parts.count), valid else {
       throw OCIError(

@@ -25,6 +25,8 @@ public final class RegistryClient: Sendable {
     public var backoff: Duration = .milliseconds(200)
     /// Certificates of the authorities to trust, a PEM file; nil for the system's, or what `SSL_CERT_FILE` names.
     public var trustedCertificates: String?
+    /// Addresses of host names, by which tests reach a server of this machine under another name.
+    var addresses: [String: String] = [:]
 
     public init() {}
   }
@@ -61,17 +63,22 @@ public final class RegistryClient: Sendable {
     }
   }
 
+  /// The file of authorities that takes the place of the system's; nil for none.
+  private var trustedCertificates: String? {
+    let file = configuration.trustedCertificates ?? getenv("SSL_CERT_FILE").map { String(cString: $0) }
+    return file.flatMap { $0.isEmpty ? nil : $0 }
+  }
+
   private func httpConfiguration() -> HTTPClient.Configuration {
     var tls = TLSConfiguration.makeClientConfiguration()
-    if let file = configuration.trustedCertificates ?? getenv("SSL_CERT_FILE").map({ String(cString: $0) }), !file.isEmpty {
-      tls.trustRoots = .file(file)
-    }
+    if let trustedCertificates { tls.trustRoots = .file(trustedCertificates) }
     var result = HTTPClient.Configuration(
       tlsConfiguration: tls, redirectConfiguration: .disallow,
       timeout: .init(
         connect: TimeAmount(configuration.connectTimeout), read: TimeAmount(configuration.idleTimeout)),
       decompression: .disabled)
     result.httpVersion = .http1Only
+    result.dnsOverride = configuration.addresses
     // Failures to connect are told at once; trying again is ours.
     result.connectionPool.retryConnectionEstablishment = false
     return result
@@ -81,6 +88,13 @@ public final class RegistryClient: Sendable {
   private func once(
     _ url: URL, headers: [(String, String)], authorization: String?
   ) async throws(OCIError) -> HTTPClientResponse {
+    // The TLS library would only say that the handshake failed.
+    if url.scheme == "https", let trustedCertificates, access(trustedCertificates, R_OK) != 0 {
+      throw OCIError(
+        .tls,
+        "cannot make a secure connection to \(url.authority): the trusted certificates cannot be read from "
+          + trustedCertificates, advice: "check SSL_CERT_FILE")
+    }
     var request = HTTPClientRequest(url: url.absoluteString)
     request.headers.add(name: "User-Agent", value: "ignite/\(configuration.version)")
     for (name, value) in headers { request.headers.add(name: name, value: value) }
@@ -181,6 +195,7 @@ extension RegistryClient.Response {
 extension TimeAmount {
   init(_ duration: Duration) {
     let (seconds, attoseconds) = duration.components
-    self = .nanoseconds(seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue &+ attoseconds / 1_000_000_000)
+    self = .nanoseconds(
+      seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue &+ attoseconds / 1_000_000_000)
   }
 }

@@ -26,12 +26,14 @@ actor TokenCache {
   func forget(_ key: Key) { entries[key] = nil }
 
   /// Asks the server that the challenge names for a token, without credentials.
-  func fetch(_ key: Key, _ challenge: BearerChallenge, from registry: URL, with client: RegistryClient) async throws(OCIError)
+  func fetch(_ key: Key, _ challenge: BearerChallenge, from registry: URL, with client: RegistryClient)
+    async throws(OCIError)
     -> String
   {
     guard let realm = URL(string: challenge.realm), realm.isPermitted(downgradeFrom: registry) else {
       throw OCIError(
-        .badResponse, "\(registry.authority) sends for a token to \(OCIError.quoted(challenge.realm)), which is not secure")
+        .badResponse,
+        "\(registry.authority) sends for a token to \(OCIError.quoted(challenge.realm)), which is not secure")
     }
     let scope = challenge.scope ?? "repository:\(key.repository):pull"
     var query = realm.query(percentEncoded: true).map { "\($0)&" } ?? ""
@@ -55,8 +57,10 @@ actor TokenCache {
         throw OCIError(
           .denied, "\(url.authority) gives no token for an anonymous pull of \(key.repository)",
           advice: "the image is private or does not exist; logging in is not yet supported")
-      case 500...: throw OCIError(.badResponse, "\(url.authority) fails with status \(response.status)",
-        advice: "try again later", cause: ServerFailure(status: response.status))
+      case 500...:
+        throw OCIError(
+          .badResponse, "\(url.authority) fails with status \(response.status)",
+          advice: "try again later", cause: ServerFailure(status: response.status))
       default: throw OCIError(.badResponse, "\(url.authority) answers \(response.status) where a token was asked for")
       }
     }

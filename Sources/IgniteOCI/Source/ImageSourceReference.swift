@@ -39,6 +39,14 @@ public enum ImageSourceReference: Sendable, Hashable {
     }
   }
 
+  /// The source itself; nothing is opened yet.
+  public func source(client: RegistryClient = .shared) -> any ImageSource {
+    switch self {
+    case .registry(let reference): RegistrySource(reference, client: client)
+    case .layout(let path, let tag): LayoutSource(path: path, tag: tag)
+    }
+  }
+
   /// The name that an image of this source gets when its user gives none.
   ///
   /// A layout's is `localhost/DIR:TAG` with what a reference cannot hold replaced; where its tag is a full reference,
@@ -49,10 +57,16 @@ public enum ImageSourceReference: Sendable, Hashable {
     case .layout(let path, let tag):
       if let tag, tag.contains("/"), let reference = try? Reference(tag) { return reference }
       var name = ""
-      for byte in path.split(separator: "/").last(where: { $0 != "." && $0 != ".." })?.utf8.prefix(100) ?? "".utf8.prefix(0) {
+      for byte in path.split(separator: "/").last(where: { $0 != "." && $0 != ".." })?.utf8.prefix(100)
+        ?? "".utf8.prefix(0)
+      {
         let lower = byte >= 65 && byte <= 90 ? byte + 32 : byte
         let valid = (lower >= 97 && lower <= 122) || (lower >= 48 && lower <= 57)
-        if valid { name.unicodeScalars.append(Unicode.Scalar(lower)) } else if !name.isEmpty && name.last != "-" { name += "-" }
+        if valid {
+          name.unicodeScalars.append(Unicode.Scalar(lower))
+        } else if !name.isEmpty && name.last != "-" {
+          name += "-"
+        }
       }
       while name.last == "-" { name.removeLast() }
       if name.isEmpty { name = "image" }

@@ -34,7 +34,8 @@ struct ManifestResolver {
   static func checkSize(_ descriptor: Descriptor) throws(OCIError) {
     guard descriptor.size <= Int64(Limits.manifestSize) else {
       throw OCIError(
-        .limitExceeded, "manifest \(descriptor.digest.short) is said to have \(descriptor.size) bytes, more than "
+        .limitExceeded,
+        "manifest \(descriptor.digest.short) is said to have \(descriptor.size) bytes, more than "
           + "\(Limits.manifestSize)")
     }
   }

@@ -30,6 +30,7 @@ final class Ignite: Sendable {
     }
     environment["IGNITE_DATA_DIR"] = folder + "/data"
     environment["IGNITE_RUN_DIR"] = folder + "/run"
+    environment["XDG_CONFIG_HOME"] = folder + "/config"
     base = environment
   }
 

@@ -43,11 +43,12 @@ final class RunningProgram: Sendable {
     let (outputRead, outputWrite) = try FileDescriptor.pipe()
     let (errorsRead, errorsWrite) = try FileDescriptor.pipe()
     let executable = program.arguments[0]
-    process = try launch(
-      LaunchRequest(
-        executable: executable, arguments: program.arguments, environment: program.environment,
-        standardInput: inputRead.number, standardOutput: outputWrite.number, standardError: errorsWrite.number,
-        newSession: true))
+    var request = LaunchRequest(
+      executable: executable, arguments: program.arguments, environment: program.environment,
+      standardInput: inputRead.number, standardOutput: outputWrite.number, standardError: errorsWrite.number,
+      newSession: true)
+    request.keepsRights = true
+    process = try launch(request)
     input = inputWrite
     output = outputRead
     errors = errorsRead

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import IgniteSystem
+import Testing
 
 /// What is made once for all tests of a run: a data directory with Debian's kernel and the test image.
 actor Seed {
@@ -57,7 +58,7 @@ actor TestImage {
     let script = """
       set -eu
       cd "$1"
-      "$2/scripts/busybox-image" layout >/dev/null
+      "$2/scripts/busybox-image" "$1/layout" >/dev/null
       mkdir -p tree/etc tree/home/alice tree/usr/local/bin tree/srv
       printf 'root:x:0:0:root:/root:/bin/sh\\nalice:x:1000:1000::/home/alice:/bin/sh\\n' > tree/etc/passwd
       printf 'root:x:0:\\nalice:x:1000:\\nstaff:x:50:alice\\naudio:x:29:alice\\n' > tree/etc/group

@@ -10,15 +10,17 @@ final class DockerRegistry: Sendable {
   private let process: Process
   private let scratch: TestDirectory
 
-  init() async throws {
+  /// - Parameters: a certificate and its key, for HTTPS.
+  init(certificate: String? = nil, key: String? = nil) async throws {
     let scratch = try TestDirectory()
     self.scratch = scratch
     storage = scratch.file("storage")
+    let tls = certificate.map { ", tls: {certificate: \($0), key: \(key ?? "")}" } ?? ""
     let configuration = """
       version: 0.1
       log: {level: info}
       storage: {filesystem: {rootdirectory: \(storage)}, delete: {enabled: true}}
-      http: {addr: "127.0.0.1:0"}
+      http: {addr: "127.0.0.1:0"\(tls)}
       """
     try configuration.write(toFile: scratch.file("config.yml"), atomically: true, encoding: .utf8)
     let process = Process()

@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import IgniteSystem
 import Synchronization
 
 /// A small HTTP server on loopback that answers whatever a test wants, wrong answers above all.
@@ -72,7 +71,8 @@ final class FakeServer: Sendable {
     }
     port = Int(UInt16(bigEndian: address.sin_port))
     guard bound else { throw TestToolFailure(description: "no port for a fake server") }
-    Task { [self] in await ThreadExecutor.run(name: "fake-server") { self.accept() } }
+    // Threads of its own: a server must not wait for the tests that wait for it.
+    Thread.detachNewThread { [self] in accept() }
   }
 
   /// `127.0.0.1:port`.
@@ -94,12 +94,10 @@ final class FakeServer: Sendable {
       if client < 0 && errno == EINTR { continue }
       guard client >= 0 else { break }
       state.withLock { _ = $0.clients.insert(client) }
-      Task { [self] in
-        await ThreadExecutor.run(name: "fake-client") {
-          self.serve(client)
-          self.state.withLock { _ = $0.clients.remove(client) }
-          close(client)
-        }
+      Thread.detachNewThread { [self] in
+        serve(client)
+        state.withLock { _ = $0.clients.remove(client) }
+        close(client)
       }
     }
     close(listener)
@@ -123,7 +121,8 @@ final class FakeServer: Sendable {
       var request = Request(method: String(words[0]), target: String(words[1]), headers: [:])
       for line in lines.dropFirst() {
         guard let colon = line.firstIndex(of: ":") else { continue }
-        request.headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+        request.headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+          in: .whitespaces)
       }
       state.withLock { $0.requests.append(request) }
       handler(request, Connection(descriptor: client))

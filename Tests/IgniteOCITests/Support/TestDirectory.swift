@@ -15,7 +15,9 @@ final class TestDirectory: Sendable {
 }
 
 extension String {
-  fileprivate func trimmingSuffix(_ suffix: String) -> String { hasSuffix(suffix) ? String(dropLast(suffix.count)) : self }
+  fileprivate func trimmingSuffix(_ suffix: String) -> String {
+    hasSuffix(suffix) ? String(dropLast(suffix.count)) : self
+  }
 }
 
 /// A tool that ended with another status than 0.
@@ -43,7 +45,8 @@ func tool(_ arguments: [String], input: [UInt8]? = nil, directory: String? = nil
   }
   guard process.terminationStatus == 0 else {
     let words = (try? String(contentsOfFile: scratch.file("err"), encoding: .utf8)) ?? ""
-    throw TestToolFailure(description: "\(arguments.joined(separator: " ")): status \(process.terminationStatus): \(words)")
+    throw TestToolFailure(
+      description: "\(arguments.joined(separator: " ")): status \(process.terminationStatus): \(words)")
   }
   return [UInt8](try Data(contentsOf: URL(fileURLWithPath: scratch.file("out"))))
 }

@@ -46,7 +46,10 @@ struct TestLayout {
       try Data(bytes).write(to: url)
     }
     let tar = try await tool(
-      ["tar", "-c", "--sort=name", "--mtime=@1700000000", "--owner=0", "--group=0", "--numeric-owner", "-C", scratch.path, "."])
+      [
+        "tar", "-c", "--sort=name", "--mtime=@1700000000", "--owner=0", "--group=0", "--numeric-owner", "-C",
+        scratch.path, ".",
+      ])
     return try await layer(tar: tar, gzip: gzip)
   }
 

@@ -104,6 +104,8 @@ enum { guest_step_directory = 1, guest_step_identity = 2, guest_step_search = 3,
 // Starts a process; its pid, or -1 with the reason in the structure. Returns when exec has been done or has failed.
 int guest_spawn(struct guest_spawn *request);
 const char *guest_spawn_path(const struct guest_spawn *request);
+// The number of files that this process may open.
+void guest_limit_files(uint64_t soft, uint64_t hard);
 // Becomes another program, for machine mode.
 int guest_become(const char *path, char *const *arguments, char *const *environment);
 int guest_fork(void);

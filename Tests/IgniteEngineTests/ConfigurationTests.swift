@@ -1,0 +1,58 @@
+import FoundationEssentials
+import Glibc
+import Testing
+
+@testable import IgniteEngine
+
+@Suite struct Configurations {
+  private func merged(_ yaml: String) throws -> EngineConfiguration {
+    let path = FileManager.default.temporaryDirectory.path + "/config-\(UInt32.random(in: .min ... .max)).yaml"
+    defer { unlink(path) }
+    try Data(yaml.utf8).write(to: URL(filePath: path))
+    var configuration = EngineConfiguration()
+    try configuration.merge(file: path)
+    return configuration
+  }
+
+  @Test func fieldsReplaceDefaults() throws {
+    let configuration = try merged("kind: Configuration\nnetwork:\n  publishAddress: 127.0.0.1\nusers: {first: 5000}\n")
+    #expect(configuration.network.publishAddress == "127.0.0.1")
+    #expect(configuration.network.userMode == "Auto")
+    #expect(configuration.users.first == 5000)
+    #expect(try merged("") == EngineConfiguration())
+  }
+
+  @Test(arguments: [
+    ("netwrok: {}", "netwrok"), ("network: {publishAdress: x}", "network.publishAdress"), ("network: []", "network"),
+    ("users: {first: many}", "users.first"), ("users: {first: -1}", "users.first"), ("network: {userMode: Fast}", "userMode"),
+    ("a: [", "YAML"), ("- x", "mapping"),
+  ])
+  func whatIsWrongIsNamed(yaml: String, word: String) throws {
+    let error = #expect(throws: EngineError.self) { try merged(yaml) }
+    #expect(error?.message.contains(word) == true, "\(String(describing: error))")
+  }
+}
+
+@Suite struct Roots {
+  @Test func flagsComeBeforeTheEnvironment() throws {
+    let environment = ["IGNITE_DATA_DIR": "/d", "IGNITE_RUN_DIR": "/r", "HOME": "/h"]
+    let given = try Paths(dataFlag: "/x", runFlag: "/y", environment: environment)
+    #expect(given.data == "/x" && given.run == "/y")
+    let found = try Paths(dataFlag: nil, runFlag: nil, environment: environment)
+    #expect(found.data == "/d" && found.run == "/r")
+  }
+
+  @Test func aDataDirectoryAloneHasARunDirectoryOfItsOwn() throws {
+    let one = try Paths(dataFlag: "/x", runFlag: nil, environment: ["XDG_RUNTIME_DIR": "/run/user/1"])
+    let two = try Paths(dataFlag: "/y", runFlag: nil, environment: ["XDG_RUNTIME_DIR": "/run/user/1"])
+    #expect(one.run != two.run)
+    #expect(one.run.utf8.count < 60)
+  }
+
+  @Test func aRunDirectoryTooLongForSocketsIsRefused() {
+    let error = #expect(throws: EngineError.self) {
+      try Paths(dataFlag: "/x", runFlag: "/" + String(repeating: "r", count: 100), environment: [:])
+    }
+    #expect(error?.advice?.contains("--run-dir") == true)
+  }
+}
