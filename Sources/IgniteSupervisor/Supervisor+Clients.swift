@@ -86,8 +86,8 @@ extension Supervisor {
       case .attach:
         let request = try AttachRequest(decoding: frame.payload)
         clients[id]?.attached = Client.Attached(stream: frame.stream, input: request.input)
-        answer(Response(text: phase.rawValue))
-        clientJoined()
+        // Answered when the process runs: input that came before would find nobody.
+        if phase == .running { answer(Response()) } else { clientJoined() }
       case .start: try startProcess(frame, from: id, answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
@@ -135,6 +135,9 @@ extension Supervisor {
       guard frame.payload.count <= main.inputCredit else { return drop(id) }
       main.inputCredit -= frame.payload.count
       passToMain(frame)
+    case .signal where phase != .running && main.exit == nil:
+      // There is no process yet that it could reach: whoever waits for it has changed his mind.
+      fail("interrupted", code: 128 + Int32(truncatingIfNeeded: (frame.number ?? UInt32(SIGINT)) & 127))
     case .signal, .resize: passToMain(frame)
     case .close: drop(id)
     default: break

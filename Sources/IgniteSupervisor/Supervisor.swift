@@ -188,6 +188,7 @@ public actor Supervisor {
 
   func processStarted() {
     phase = .running
+    sendToAttached(Frame(.response, stream: 0, payload: Response().encoded()))
     let journal = journal
     Task {
       try? await journal.append(JournalEntry(.running))

@@ -109,7 +109,7 @@ import Testing
       #expect(try await ignite("rm", "web").status == 1)
       #expect(try await ignite.succeed("stop", "-t", "1", "web") == "web")
       #expect(try await ignite.succeed("ps", "-q") == "")
-      #expect(try await ignite.succeed("wait", String(uid.prefix(6))) == "137")
+      #expect(try await ignite.succeed("wait", String(uid.prefix(6))) == "143")
       #expect(try await ignite.succeed("rm", "web") == "web")
       #expect(try await ignite.succeed("ps", "-a", "-q") == "")
     }

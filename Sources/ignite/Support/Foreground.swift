@@ -18,12 +18,8 @@ enum Foreground {
     ProcessStreams(input: interactive ? 0 : nil, output: 1, errors: 2)
   }
 
-  /// Waits for the session's end.
-  static func wait(
-    for session: ProcessSession, tty: Bool, interactive: Bool, interrupts: Interrupts
-  ) async throws -> Int32 {
-    let restore = tty && interactive ? Terminal.makeRaw() : nil
-    defer { restore?() }
+  /// From now on signals go to the session's process; one that does not run yet is given up by its supervisor.
+  static func redirect(_ interrupts: Interrupts, to session: ProcessSession, tty: Bool) {
     interrupts.redirect { signal in
       switch signal {
       case SIGWINCH: if tty { session.resize(Terminal.size()) }
@@ -31,6 +27,12 @@ enum Foreground {
       default: session.signal(signal)
       }
     }
+  }
+
+  /// Waits for the session's end.
+  static func wait(for session: ProcessSession, tty: Bool, interactive: Bool) async throws -> Int32 {
+    let restore = tty && interactive ? Terminal.makeRaw() : nil
+    defer { restore?() }
     return try await session.ended()
   }
 }

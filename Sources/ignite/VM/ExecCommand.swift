@@ -38,8 +38,8 @@ struct ExecCommand: AsyncParsableCommand {
       let client = try await engine.client(of: vm, loop: loop)
       let session = try await client.exec(
         try engine.processRequest(request, in: vm), Foreground.streams(interactive: process.interactive))
-      return try await Foreground.wait(
-        for: session, tty: process.tty, interactive: process.interactive, interrupts: interrupts)
+      Foreground.redirect(interrupts, to: session, tty: process.tty)
+      return try await Foreground.wait(for: session, tty: process.tty, interactive: process.interactive)
     }
     throw ExitWith(status: status)
   }

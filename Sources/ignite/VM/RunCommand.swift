@@ -60,11 +60,11 @@ struct RunCommand: AsyncParsableCommand {
     defer { loop.stop() }
     let client = try await engine.client(of: started.vm, loop: loop)
     let session = try await client.attach(Foreground.streams(interactive: process.interactive))
+    Foreground.redirect(interrupts, to: session, tty: process.tty)
     try await started.running()
     let status: Int32
     do {
-      status = try await Foreground.wait(
-        for: session, tty: process.tty, interactive: process.interactive, interrupts: interrupts)
+      status = try await Foreground.wait(for: session, tty: process.tty, interactive: process.interactive)
     } catch where !create.remove {
       // It ran: what became of it stays to be looked at.
       CommandLineTool.say(userMessage(error))

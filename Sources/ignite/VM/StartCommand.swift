@@ -45,9 +45,10 @@ struct StartCommand: AsyncParsableCommand {
     defer { loop.stop() }
     let client = try await engine.client(of: started.vm, loop: loop)
     let session = try await client.attach(Foreground.streams(interactive: interactive))
+    let tty = started.vm.spec.process.tty
+    Foreground.redirect(interrupts, to: session, tty: tty)
     try await started.running()
-    let status = try await Foreground.wait(
-      for: session, tty: started.vm.spec.process.tty, interactive: interactive, interrupts: interrupts)
+    let status = try await Foreground.wait(for: session, tty: tty, interactive: interactive)
     await client.closed()
     return status
   }

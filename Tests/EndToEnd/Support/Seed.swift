@@ -29,6 +29,8 @@ actor Seed {
     try await seed.succeed("kernel", "import", seed.folder + "/kernel.deb")
     let layout = try await TestImage.layout()
     try await seed.succeed("image", "import", "oci:\(layout):test", "--name", Ignite.image)
+    // What is said once, measured once and probed once is over with.
+    try await seed.succeed("run", "--rm", Ignite.image, "true")
     return seed.folder
   }
 }
