@@ -98,7 +98,9 @@ struct LaunchPlan {
     try await ThreadExecutor.run { () throws -> Void in
       try FileTree.remove(files.run)
       guard mkdir(files.run, 0o700) == 0 else { throw SystemError("make the directory \(files.run)") }
-      let planFile = try FileDescriptor.open(files.plan, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o444)
+      // An earlier start's plan is read-only.
+      unlink(files.plan)
+      let planFile = try FileDescriptor.open(files.plan, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o444)
       let written = plan.withUnsafeBytes { write(planFile.number, $0.baseAddress, $0.count) }
       guard written == plan.count else { throw SystemError("write \(files.plan)") }
       guard let userID else { return }

@@ -27,7 +27,7 @@ actor FakeQMPServer {
     self.greeting = Array(greeting.utf8)
     self.answer = answer
     listener = try UnixSocket.listen(path)
-    try await begin()
+    try begin()
   }
 
   private func begin() throws {

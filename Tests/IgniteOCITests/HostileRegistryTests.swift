@@ -164,7 +164,11 @@ import Testing
     var configuration = RegistryClient.Configuration.fast
     configuration.idleTimeout = .seconds(2)
     #expect(try await source(server, configuration).open(Self.descriptor).all() == Self.blob)
-    #expect(server.requests.map { $0.headers["range"] } == [nil, "bytes=130000-"])
+    // On a busy machine the silence may set in before all that was sent has been read.
+    let asked = server.requests.map { $0.headers["range"] }
+    #expect(asked.count == 2 && asked[0] == nil)
+    let start = asked.last?.flatMap { Int($0.dropFirst(6).dropLast()) }
+    #expect(start.map { (1...130_000).contains($0) } == true)
   }
 
   /// So is one that breaks; what was on its way then may have to come again.

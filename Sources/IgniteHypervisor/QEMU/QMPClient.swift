@@ -34,7 +34,7 @@ actor QMPClient {
 
   /// Connects, waits for the greeting and ends the negotiation of capabilities.
   /// - Returns: QEMU's version.
-  func connect(_ path: String, timeout: Duration = .seconds(20)) async throws(HypervisorError) -> String {
+  func connect(_ path: String, timeout: Duration = .seconds(90)) async throws(HypervisorError) -> String {
     do throws(SystemError) {
       let socket = try UnixSocket.connect(path)
       stream = try LoopStream(loop: loop, descriptor: socket) { [weak self] event in
