@@ -51,7 +51,8 @@ let package = Package(
       ]),
     library(
       "IgniteImages", ["CIgniteSystem", "IgniteSystem", "IgniteOCI", "CExt2fs", "CISAL", "CLZ4", "CLZMA"],
-      [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a"].map { .linkedLibrary($0) } + [.linkedLibrary("isal")]),
+      [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a"].map { .linkedLibrary($0) } + [.linkedLibrary("isal")]
+    ),
     library("IgniteHypervisor", ["IgniteSystem"]),
     library("IgniteNetwork", ["IgniteSystem"]),
     library("IgniteStore", ["IgniteSystem", "IgniteAPI", .product(name: "GRDB", package: "GRDB.swift")]),
@@ -66,7 +67,8 @@ let package = Package(
       name: "ignite",
       dependencies: [
         "CIgniteSystem", "IgniteSystem", "IgniteWire", "IgniteAPI", "IgniteOCI", "IgniteImages", "IgniteHypervisor",
-        "IgniteNetwork", "IgniteEngine", "IgniteSupervisor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "IgniteNetwork", "IgniteEngine", "IgniteSupervisor",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
 
@@ -75,7 +77,10 @@ let package = Package(
     tests("IgniteWireTests", ["IgniteWire"]),
     tests(
       "IgniteOCITests",
-      ["IgniteOCI", "IgniteSystem", .product(name: "NIOCore", package: "swift-nio"), .product(name: "Crypto", package: "swift-crypto")]),
+      [
+        "IgniteOCI", "IgniteSystem", .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     tests("IgniteImagesTests", ["IgniteImages", "IgniteOCI", "IgniteSystem", "CIgniteSystem", "CExt2fs"]),
     tests("IgniteHypervisorTests", ["IgniteHypervisor", "IgniteSystem"]),
     tests("IgniteNetworkTests", ["IgniteNetwork", "IgniteSystem"]),
@@ -83,7 +88,8 @@ let package = Package(
     tests(
       "IgniteEngineTests",
       ["IgniteEngine", "IgniteAPI", "IgniteOCI", "IgniteSystem", "IgniteSupervisor", "IgniteWire"]),
-    tests("IgniteTests", ["ignite", "IgniteEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    tests(
+      "IgniteTests", ["ignite", "IgniteEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     tests("EndToEnd", ["IgniteSystem", "CIgniteSystem"]),
   ]
 )

@@ -23,7 +23,8 @@ public enum ObjectName {
   private static let adjectives = [
     "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "daring", "deft", "eager",
     "early", "fair", "fiery", "fleet", "fresh", "gentle", "glad", "golden", "grand", "happy", "hardy", "keen", "kind",
-    "lively", "lucky", "mellow", "merry", "mild", "neat", "nimble", "noble", "plain", "proud", "quick", "quiet", "rapid",
+    "lively", "lucky", "mellow", "merry", "mild", "neat", "nimble", "noble", "plain", "proud", "quick", "quiet",
+    "rapid",
     "ready", "sharp", "silent", "sleek", "smart", "snug", "solid", "spry", "steady", "still", "sunny", "swift", "tidy",
     "vivid", "warm", "wild", "wise", "witty", "young", "zesty",
   ]

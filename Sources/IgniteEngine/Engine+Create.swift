@@ -67,7 +67,8 @@ extension Engine {
     }
     let resources = request.resources
     guard (1...32).contains(resources.cpus) else {
-      throw EngineError(.invalidArgument, "--cpus \(resources.cpus) is not possible", advice: "give a whole number from 1 to 32")
+      throw EngineError(
+        .invalidArgument, "--cpus \(resources.cpus) is not possible", advice: "give a whole number from 1 to 32")
     }
     guard resources.memory.bytes >= QEMUHypervisor.minimumMemory else {
       throw EngineError(
@@ -75,7 +76,8 @@ extension Engine {
         advice: "give it at least \(ByteQuantity(bytes: QEMUHypervisor.minimumMemory)) (-m)")
     }
     guard resources.memory.bytes <= 1 << 42, resources.memory.bytes % (1 << 20) == 0 else {
-      throw EngineError(.invalidArgument, "a memory of \(resources.memory) is not possible", advice: "give whole MiB (-m 512m)")
+      throw EngineError(
+        .invalidArgument, "a memory of \(resources.memory) is not possible", advice: "give whole MiB (-m 512m)")
     }
     guard resources.disk.bytes >= 16 << 20, resources.disk.bytes <= 1 << 44, resources.disk.bytes % 4096 == 0 else {
       throw EngineError(

@@ -80,7 +80,8 @@ extension Engine {
     let users = try await vms().filter { $0.spec.image.oci == record.image.name }
     guard users.isEmpty else {
       throw EngineError(
-        .wrongState, "the image \(record.image.name) is used by the VM \(users.map(\.metadata.name).joined(separator: ", "))",
+        .wrongState,
+        "the image \(record.image.name) is used by the VM \(users.map(\.metadata.name).joined(separator: ", "))",
         advice: "remove the VM first: ignite rm \(users[0].metadata.name)")
     }
     guard let object = try await store.get(kind: Self.imageKind, namespace: "", name: record.image.name) else {
@@ -124,7 +125,8 @@ extension Engine {
       return try APICoding.decoder().decode(ImageRecord.self, from: object.status)
     } catch {
       throw EngineError(
-        .unavailable, "the record of the image \"\(object.name)\" cannot be read", advice: "was it written by a newer ignite?",
+        .unavailable, "the record of the image \"\(object.name)\" cannot be read",
+        advice: "was it written by a newer ignite?",
         cause: error)
     }
   }

@@ -28,7 +28,8 @@ extension Engine {
   ///     before, so does the VM.
   ///   - size: the terminal's, when the process has one.
   public func start(
-    _ vm: VM, waitsForClient: Bool, size: TerminalSize = TerminalSize(columns: 80, rows: 24), accelerator: String? = nil,
+    _ vm: VM, waitsForClient: Bool, size: TerminalSize = TerminalSize(columns: 80, rows: 24),
+    accelerator: String? = nil,
     notify: Notify
   ) async throws -> StartedVM {
     if vm.status.phase.isActive {
@@ -43,7 +44,8 @@ extension Engine {
     }
     let built: LaunchPlan
     do {
-      built = try await LaunchPlan.make(engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, notify: notify)
+      built = try await LaunchPlan.make(
+        engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, notify: notify)
     } catch {
       lock.unlock()
       throw error
@@ -103,13 +105,15 @@ extension Engine {
       return try await SpawnClient.connect(path: paths.vmRun(vm.metadata.uid) + "/spawn.sock", loop: loop)
     } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
       throw EngineError(
-        .wrongState, "the VM \"\(vm.metadata.name)\" takes no commands now", advice: "it is about to start or to end; try again",
+        .wrongState, "the VM \"\(vm.metadata.name)\" takes no commands now",
+        advice: "it is about to start or to end; try again",
         cause: error)
     }
   }
 
   func notRunning(_ vm: VM) -> EngineError {
     EngineError(
-      .wrongState, "the VM \"\(vm.metadata.name)\" is not running", advice: "start it: ignite start \(vm.metadata.name)")
+      .wrongState, "the VM \"\(vm.metadata.name)\" is not running", advice: "start it: ignite start \(vm.metadata.name)"
+    )
   }
 }

@@ -16,7 +16,9 @@ extension Engine {
       do {
         return try await write(changed)
       } catch let error as StoreError where error.code == .conflict {
-        guard let object = try await store.get(kind: VM.kind, namespace: object.namespace, name: object.name) else { break }
+        guard let object = try await store.get(kind: VM.kind, namespace: object.namespace, name: object.name) else {
+          break
+        }
         current = try Self.vm(of: object)
       } catch let error as StoreError where error.code == .notFound {
         break

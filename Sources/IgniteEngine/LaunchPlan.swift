@@ -42,7 +42,9 @@ struct LaunchPlan {
     let kernel = try await engine.kernel(vm.spec.kernel?.oci)
     let store = KernelStore(root: engine.paths.data)
     let initPath = try Installation.guestInit(environment: engine.environment)
-    let initrd = try await ThreadExecutor.run { () throws(ImageError) in try store.initrd(for: kernel, initPath: initPath) }
+    let initrd = try await ThreadExecutor.run { () throws(ImageError) in
+      try store.initrd(for: kernel, initPath: initPath)
+    }
     let accelerator = try await AcceleratorChoice.make(wanted, paths: engine.paths, notify: notify)
     let isRoot = getuid() == 0
     let userID = isRoot ? try await engine.allocateUser(uid) : nil
@@ -70,10 +72,13 @@ struct LaunchPlan {
       MachineConfiguration.Drive(id: "base", path: seen.base, readOnly: true),
       MachineConfiguration.Drive(id: "disk", path: seen.data + "/disk.ext4", readOnly: false),
     ]
-    if let modules = seen.modules { drives.append(MachineConfiguration.Drive(id: "modules", path: modules, readOnly: true)) }
+    if let modules = seen.modules {
+      drives.append(MachineConfiguration.Drive(id: "modules", path: modules, readOnly: true))
+    }
     let machine = MachineConfiguration(
       kernelPath: seen.vmlinux, initrdPath: seen.initrd, cpus: vm.spec.resources.cpus,
-      memoryBytes: vm.spec.resources.memory.bytes, drives: drives, macAddress: GuestAddressing.macAddress, agentSocketPath: seen.run + "/agent.sock",
+      memoryBytes: vm.spec.resources.memory.bytes, drives: drives, macAddress: GuestAddressing.macAddress,
+      agentSocketPath: seen.run + "/agent.sock",
       controlSocketPath: seen.run + "/qmp.sock", consoleSocketPath: seen.run + "/console.sock",
       accelerator: accelerator.accelerator, timestampCounterKilohertz: accelerator.timestampCounterKilohertz)
     let plan = SpawnPlan(
@@ -190,7 +195,8 @@ extension Engine {
     let path = paths.image(uid)
     guard let data = FileManager.default.contents(atPath: path) else {
       throw EngineError(
-        .unavailable, "the record of the VM's image is gone: \(path)", advice: "remove the VM: ignite rm \(uid.prefix(12))")
+        .unavailable, "the record of the VM's image is gone: \(path)",
+        advice: "remove the VM: ignite rm \(uid.prefix(12))")
     }
     return try APICoding.decoder().decode(ImportedImage.self, from: data)
   }

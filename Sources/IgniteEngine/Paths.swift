@@ -16,7 +16,8 @@ public struct Paths: Sendable, Equatable {
     let isRoot = getuid() == 0
     let home = value("HOME") ?? "/"
     let givenData = dataFlag ?? value("IGNITE_DATA_DIR")
-    let data = givenData ?? (isRoot ? "/var/lib/ignite" : (value("XDG_DATA_HOME") ?? home + "/.local/share") + "/ignite")
+    let data =
+      givenData ?? (isRoot ? "/var/lib/ignite" : (value("XDG_DATA_HOME") ?? home + "/.local/share") + "/ignite")
     self.data = try Self.absolute(data)
     if let run = runFlag ?? value("IGNITE_RUN_DIR") {
       self.run = try Self.absolute(run)
@@ -27,7 +28,8 @@ public struct Paths: Sendable, Equatable {
     // `<run>/vms/<12 digits>/console.sock` has to fit.
     guard run.utf8.count <= UnixSocket.maximumPathLength - 32 else {
       throw EngineError(
-        .invalidArgument, "the run directory \(run) is too long for sockets below it", advice: "choose a shorter --run-dir")
+        .invalidArgument, "the run directory \(run) is too long for sockets below it",
+        advice: "choose a shorter --run-dir")
     }
   }
 

@@ -19,7 +19,8 @@ struct ProcessPlanner {
     let machine = try isMachine(arguments)
     guard machine || !arguments.isEmpty else {
       throw EngineError(
-        .invalidArgument, "the image \(spec.image.oci) says no command to run", advice: "give one: ignite run IMAGE COMMAND")
+        .invalidArgument, "the image \(spec.image.oci) says no command to run",
+        advice: "give one: ignite run IMAGE COMMAND")
     }
     return SpawnPlan.Process(
       arguments: machine && arguments.isEmpty ? ["/sbin/init"] : arguments, environment: variables,

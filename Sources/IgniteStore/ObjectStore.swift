@@ -223,7 +223,8 @@ extension StoredObject {
     let annotations: String = row["annotations"]
     self.init(
       kind: row["kind"], namespace: row["namespace"], name: row["name"], uid: row["uid"],
-      created: Date(timeIntervalSince1970: row["created"]), labels: Self.map(labels), annotations: Self.map(annotations),
+      created: Date(timeIntervalSince1970: row["created"]), labels: Self.map(labels),
+      annotations: Self.map(annotations),
       spec: row["spec"], status: row["status"])
     generation = row["generation"]
     resourceVersion = row["resourceVersion"]

@@ -64,7 +64,9 @@ public actor Journal {
   /// The entries from byte `offset` on, and the offset after the last whole line. Blocking.
   ///
   /// A line that is torn or not understood is passed over: it is a supervisor's, but its bytes are checked all the same.
-  public static func read(path: String, from offset: UInt64) throws(SystemError) -> (entries: [JournalEntry], offset: UInt64) {
+  public static func read(path: String, from offset: UInt64) throws(SystemError) -> (
+    entries: [JournalEntry], offset: UInt64
+  ) {
     let file = try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
     var bytes = [UInt8](repeating: 0, count: Int(maximumSize))
     let count = try retrying("read \(path)") { pread(file.number, &bytes, bytes.count, off_t(clamping: offset)) }

@@ -60,14 +60,18 @@ extension Supervisor {
 
   private func handleConfigured(_ frame: Frame) {
     guard frame.type == .response else { return }
-    guard let response = try? Response(decoding: frame.payload) else { return fail("the guest's answer makes no sense") }
+    guard let response = try? Response(decoding: frame.payload) else {
+      return fail("the guest's answer makes no sense")
+    }
     if response.code != 0 { fail("the guest could not be set up: \(response.text)") }
   }
 
   private func handleMain(_ frame: Frame) {
     switch frame.type {
     case .response:
-      guard let response = try? Response(decoding: frame.payload) else { return fail("the guest's answer makes no sense") }
+      guard let response = try? Response(decoding: frame.payload) else {
+        return fail("the guest's answer makes no sense")
+      }
       if response.code == 0 {
         processStarted()
       } else {
@@ -87,7 +91,9 @@ extension Supervisor {
         }
       }
     case .exit:
-      guard let status = try? ExitStatus(decoding: frame.payload) else { return fail("the guest's answer makes no sense") }
+      guard let status = try? ExitStatus(decoding: frame.payload) else {
+        return fail("the guest's answer makes no sense")
+      }
       processExited(status)
     default: break
     }

@@ -1,5 +1,5 @@
-internal import FoundationEssentials
 internal import CIgniteSystem
+internal import FoundationEssentials
 internal import Glibc
 public import IgniteHypervisor
 internal import IgniteNetwork

@@ -28,7 +28,9 @@ func readAll(_ descriptor: Int32, _ buffer: inout [UInt8]) -> Int {
   var total = 0
   while total < buffer.count {
     let offset = total
-    let count = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset) }
+    let count = buffer.withUnsafeMutableBytes {
+      read(descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset)
+    }
     if count == 0 { break }
     if count < 0 {
       if errno == EINTR { continue }

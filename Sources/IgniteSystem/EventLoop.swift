@@ -1,5 +1,5 @@
-internal import Glibc
 internal import CIgniteSystem
+internal import Glibc
 internal import Synchronization
 
 /// An epoll loop on a thread of its own that is also a serial executor.

@@ -84,7 +84,8 @@ import Testing
   @Test func signalsReachTheProcess() async throws {
     try await Ignite.with { ignite in
       let running = try ignite.start(
-        "run", "--rm", Ignite.image, "sh", "-c", "trap 'echo got; exit 9' TERM; echo ready; while :; do sleep 0.1; done")
+        "run", "--rm", Ignite.image, "sh", "-c", "trap 'echo got; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+      )
       #expect(try await running.readOutput(until: "ready\n") == "ready\n")
       try running.signal(SIGTERM)
       #expect(try await running.readOutput(until: "got\n") == "got\n")
@@ -130,7 +131,8 @@ import Testing
   @Test func theClocksAgree() async throws {
     try await Ignite.with { ignite in
       let running = try ignite.start(
-        "run", "--rm", "-i", Ignite.image, "sh", "-c", "read x; cut -d' ' -f1 /proc/uptime; read x; cut -d' ' -f1 /proc/uptime")
+        "run", "--rm", "-i", Ignite.image, "sh", "-c",
+        "read x; cut -d' ' -f1 /proc/uptime; read x; cut -d' ' -f1 /proc/uptime")
       func mark() async throws -> (guest: Double, host: Double) {
         _ = write(running.input.number, "\n", 1)
         let guest = try await running.readOutput(until: "\n").trimmingSuffix()
@@ -166,7 +168,8 @@ import Testing
   @Test func theKernelsModulesAreThere() async throws {
     try await Ignite.with { ignite in
       let result = try await ignite(
-        "run", "--rm", Ignite.image, "sh", "-c", "ls /lib/modules/$(uname -r)/modules.dep && modprobe dummy && ls /sys/class/net")
+        "run", "--rm", Ignite.image, "sh", "-c",
+        "ls /lib/modules/$(uname -r)/modules.dep && modprobe dummy && ls /sys/class/net")
       #expect(result.status == 0, "\(result.errorText)")
       #expect(result.text.contains("dummy0"))
     }
@@ -175,7 +178,9 @@ import Testing
   @Test func aTerminalIsATerminal() async throws {
     try await Ignite.with { ignite in
       let terminal = try Pseudoterminal(rows: 33, columns: 111)
-      let command = ignite.command(["run", "--rm", "-it", Ignite.image, "sh", "-c", "tty; stty size; read x; echo got $x; exit 3"])
+      let command = ignite.command([
+        "run", "--rm", "-it", Ignite.image, "sh", "-c", "tty; stty size; read x; echo got $x; exit 3",
+      ])
       let process = try terminal.launch(command)
       #expect(try await terminal.read(until: "33 111").contains("/dev/pts/"))
       terminal.write("abc\r")

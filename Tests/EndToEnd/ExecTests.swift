@@ -6,7 +6,8 @@ import Testing
   @Test func outputStatusAndEnvironment() async throws {
     try await Ignite.with { ignite in
       let uid = try await ignite.sleeper("--name", "one", "-u", "alice", "-e", "A=1", "-w", "/srv")
-      let result = try await ignite("exec", "-e", "B=2", "one", "sh", "-c", "echo $A $B $COLOUR; id -un; pwd; echo err >&2; exit 4")
+      let result = try await ignite(
+        "exec", "-e", "B=2", "one", "sh", "-c", "echo $A $B $COLOUR; id -un; pwd; echo err >&2; exit 4")
       #expect(result.status == 4)
       #expect(result.text == "1 2 red\nalice\n/srv\n")
       #expect(result.errorText == "err\n")
@@ -56,7 +57,11 @@ import Testing
       let results = try await withThrowingTaskGroup(of: (Int, Program.Result).self) { group in
         for number in 0..<10 {
           group.addTask {
-            (number, try await ignite(["exec", "-i", "one", "sh", "-c", "cat; exit \(number)"], input: Array("in \(number)".utf8)))
+            (
+              number,
+              try await ignite(
+                ["exec", "-i", "one", "sh", "-c", "cat; exit \(number)"], input: Array("in \(number)".utf8))
+            )
           }
         }
         return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }

@@ -31,7 +31,10 @@ import Testing
       #expect(refused.errorText.contains("ignite rm one"))
       _ = try await ignite.succeed("rm", "one")
       _ = try await ignite.succeed("image", "rm", Ignite.image)
-      #expect(try FileManager.default.contentsOfDirectory(atPath: ignite.folder + "/data/disks").filter { $0.hasSuffix(".ext4") }.isEmpty)
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: ignite.folder + "/data/disks").filter {
+          $0.hasSuffix(".ext4")
+        }.isEmpty)
       #expect(try FileManager.default.contentsOfDirectory(atPath: ignite.folder + "/data/content/blobs/sha256").isEmpty)
     }
   }

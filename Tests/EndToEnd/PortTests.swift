@@ -34,7 +34,8 @@ import Testing
       #expect(LoopbackServer.get(port: server.port, path: "/")?.contains("secret-of-the-host") == true)
       _ = try await ignite.sleeper("--name", "one")
       for address in ["10.0.2.2", "127.0.0.1", "10.0.2.3", "10.0.2.15"] {
-        let result = try await ignite("exec", "one", "wget", "-T", "2", "-q", "-O", "-", "http://\(address):\(server.port)/")
+        let result = try await ignite(
+          "exec", "one", "wget", "-T", "2", "-q", "-O", "-", "http://\(address):\(server.port)/")
         #expect(result.status != 0)
         #expect(!result.text.contains("secret"), "the guest reached the host's loopback by \(address)")
       }
@@ -51,7 +52,8 @@ import Testing
         "mkdir /www && echo from-the-vm > /www/index.html && exec httpd -f -p 80 -h /www")
       var page = ""
       while !page.contains("from-the-vm") { page = LoopbackServer.get(port: port, path: "/index.html") ?? "" }
-      let result = try await ignite("exec", "web", "wget", "-T", "2", "-q", "-O", "-", "http://10.0.2.2:\(server.port)/")
+      let result = try await ignite(
+        "exec", "web", "wget", "-T", "2", "-q", "-O", "-", "http://10.0.2.2:\(server.port)/")
       #expect(!result.text.contains("secret"))
       #expect(try await ignite.succeed("inspect", "web").contains("OutboundNetwork"))
     }

@@ -4,7 +4,8 @@ import Testing
 
 @Suite struct Quantities {
   @Test(arguments: [
-    ("512m", 512 << 20), ("512MB", 512 << 20), ("512MiB", 512 << 20), ("2g", 2 << 30), ("1024", 1024), ("4 GB", 4 << 30),
+    ("512m", 512 << 20), ("512MB", 512 << 20), ("512MiB", 512 << 20), ("2g", 2 << 30), ("1024", 1024),
+    ("4 GB", 4 << 30),
     ("0", 0), ("3K", 3072),
   ])
   func commandLineSizesAreBinary(text: String, bytes: UInt64) {

@@ -24,7 +24,8 @@ import Testing
 
   @Test(arguments: [
     ("netwrok: {}", "netwrok"), ("network: {publishAdress: x}", "network.publishAdress"), ("network: []", "network"),
-    ("users: {first: many}", "users.first"), ("users: {first: -1}", "users.first"), ("network: {userMode: Fast}", "userMode"),
+    ("users: {first: many}", "users.first"), ("users: {first: -1}", "users.first"),
+    ("network: {userMode: Fast}", "userMode"),
     ("a: [", "YAML"), ("- x", "mapping"),
   ])
   func whatIsWrongIsNamed(yaml: String, word: String) throws {

@@ -7,7 +7,9 @@ import Testing
 
 /// What a VM runs, by its spec and its image.
 @Suite struct Planner {
-  private func plan(_ image: ImageConfig.Process, _ change: (inout VMSpec) -> Void = { _ in }) throws -> SpawnPlan.Process {
+  private func plan(_ image: ImageConfig.Process, _ change: (inout VMSpec) -> Void = { _ in }) throws
+    -> SpawnPlan.Process
+  {
     var spec = VMSpec(image: .init(oci: "localhost/x:latest"))
     change(&spec)
     return try ProcessPlanner(spec: spec, image: image, hostname: "box").process()
@@ -31,8 +33,12 @@ import Testing
       $0.process.env = ["B=3", "C=4"]
       $0.process.tty = true
     }.environment
-    #expect(Set(variables) == ["PATH=\(ProcessPlanner.defaultPath)", "A=1", "B=3", "C=4", "HOSTNAME=box", "TERM=xterm"])
-    #expect(try plan(.init(command: ["x"], environment: ["PATH=/p"])).environment.filter { $0.hasPrefix("PATH=") } == ["PATH=/p"])
+    #expect(
+      Set(variables) == ["PATH=\(ProcessPlanner.defaultPath)", "A=1", "B=3", "C=4", "HOSTNAME=box", "TERM=xterm"])
+    #expect(
+      try plan(.init(command: ["x"], environment: ["PATH=/p"])).environment.filter { $0.hasPrefix("PATH=") } == [
+        "PATH=/p"
+      ])
   }
 
   @Test func machines() throws {

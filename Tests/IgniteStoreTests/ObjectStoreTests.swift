@@ -43,7 +43,9 @@ private func object(_ name: String, uid: String) -> StoredObject {
     try await withDirectory { path in
       let store = try await ObjectStore.open(root: path)
       try await store.create(object("web", uid: "00000000000000aa"))
-      let error = await #expect(throws: StoreError.self) { try await store.create(object("web", uid: "00000000000000bb")) }
+      let error = await #expect(throws: StoreError.self) {
+        try await store.create(object("web", uid: "00000000000000bb"))
+      }
       #expect(error?.code == .alreadyExists)
     }
   }

@@ -9,7 +9,8 @@ import Testing
     #expect(
       try DockerFlags.checked(["run", "--rm", "-e", "A=1", "--name=x", "img", "ls", "-l", "-v", "--privileged"])
         == ["run", "--rm", "-e", "A=1", "--name=x", "--", "img", "ls", "-l", "-v", "--privileged"])
-    #expect(try DockerFlags.checked(["exec", "-it", "vm", "sh", "-c", "x"]) == ["exec", "-it", "--", "vm", "sh", "-c", "x"])
+    #expect(
+      try DockerFlags.checked(["exec", "-it", "vm", "sh", "-c", "x"]) == ["exec", "-it", "--", "vm", "sh", "-c", "x"])
     #expect(try DockerFlags.checked(["ps", "-a"]) == ["ps", "-a"])
     #expect(try DockerFlags.checked(["run", "--", "img"]) == ["run", "--", "img"])
   }
@@ -22,7 +23,9 @@ import Testing
 
   @Test func aCommandLineIsUnderstood() throws {
     let parsed = try Ignite.parseAsRoot(
-      try DockerFlags.checked(["run", "-dit", "-p", "80:80", "-p", "81:81", "-m", "256m", "img:1", "sh", "-c", "echo -n x"]))
+      try DockerFlags.checked([
+        "run", "-dit", "-p", "80:80", "-p", "81:81", "-m", "256m", "img:1", "sh", "-c", "echo -n x",
+      ]))
     let run = try #require(parsed as? RunCommand)
     #expect(run.detach && run.process.interactive && run.process.tty)
     #expect(run.image == "img:1")

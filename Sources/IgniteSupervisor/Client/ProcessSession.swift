@@ -128,7 +128,9 @@ public final class ProcessSession: @unchecked Sendable {
   private func finishIfDone() {
     guard done, let waiter else { return }
     self.waiter = nil
-    if let exit { waiter.resume(returning: exit.shellStatus) } else {
+    if let exit {
+      waiter.resume(returning: exit.shellStatus)
+    } else {
       waiter.resume(throwing: failure ?? SupervisorGone(reason: nil))
     }
   }

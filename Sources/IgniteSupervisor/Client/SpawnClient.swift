@@ -74,7 +74,8 @@ public actor SpawnClient {
   private func startSession(_ payload: [UInt8], _ streams: ProcessStreams, isMain: Bool) throws -> ProcessSession {
     guard let connection else { throw SupervisorGone(reason: closedReason) }
     lastStream += 1
-    let session = ProcessSession(stream: lastStream, connection: connection, loop: loop, streams: streams, isMain: isMain)
+    let session = ProcessSession(
+      stream: lastStream, connection: connection, loop: loop, streams: streams, isMain: isMain)
     sessions[lastStream] = session
     connection.send(Frame(.request, stream: lastStream, payload: payload))
     return session

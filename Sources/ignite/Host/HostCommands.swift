@@ -25,11 +25,12 @@ struct DoctorCommand: AsyncParsableCommand {
     case .json: try Output.json(checks)
     case .table:
       for check in checks {
-        let mark = switch check.status {
-        case .ok: "ok  "
-        case .warning: "warn"
-        case .failed: "FAIL"
-        }
+        let mark =
+          switch check.status {
+          case .ok: "ok  "
+          case .warning: "warn"
+          case .failed: "FAIL"
+          }
         Output.line("\(mark)  \(check.name): \(check.detail)")
         if let advice = check.advice { Output.line("      -> \(advice)") }
       }

@@ -96,7 +96,7 @@ struct ImageRemove: AsyncParsableCommand {
       for query in images {
         do {
           Output.line(ImageNames.familiar(try await engine.removeImage(query).name))
-        } catch where !(error is CancellationError) {
+        } catch  where !(error is CancellationError) {
           CommandLineTool.say(userMessage(error))
           failures += 1
         }

@@ -30,7 +30,9 @@ struct KernelImport: AsyncParsableCommand {
 
   func run() async throws {
     let record = try await Interrupts.run { _ in
-      try await global.engine().importKernel(source, name: name, makeDefault: makeDefault) { KernelProgress.shared.show($0) }
+      try await global.engine().importKernel(source, name: name, makeDefault: makeDefault) {
+        KernelProgress.shared.show($0)
+      }
     }
     Output.line(record.kernel.name)
   }

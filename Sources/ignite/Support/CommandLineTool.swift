@@ -96,7 +96,9 @@ struct FileHandleOutput {
   func write(_ bytes: [UInt8]) {
     var offset = 0
     while offset < bytes.count {
-      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset) }
+      let count = bytes.withUnsafeBytes {
+        Glibc.write(descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset)
+      }
       if count > 0 { offset += count } else if errno != EINTR && errno != EAGAIN { return }
     }
   }

@@ -6,7 +6,8 @@ enum DockerFlags {
   /// Flags of ours that take a value, so that their values are not taken for the image.
   private static let valued: Set<String> = [
     "--name", "-e", "--env", "--env-file", "-w", "--workdir", "-u", "--user", "--entrypoint", "-p", "--publish", "-l",
-    "--label", "--cpus", "-m", "--memory", "-s", "--size", "-k", "--kernel-image", "--hostname", "-h", "--pull", "--boot",
+    "--label", "--cpus", "-m", "--memory", "-s", "--size", "-k", "--kernel-image", "--hostname", "-h", "--pull",
+    "--boot",
     "--data-dir", "--run-dir", "--accel",
   ]
 
@@ -28,10 +29,15 @@ enum DockerFlags {
       "--cgroup-parent", "--isolation", "--runtime",
     ] { flags[name] = isolation }
     for name in ["--device", "--device-cgroup-rule", "--gpus"] { flags[name] = "a microVM has no devices of the host" }
-    for name in ["--cpuset-cpus", "--cpuset-mems", "--cpu-period", "--cpu-quota", "--cpu-rt-period", "--cpu-rt-runtime"] {
+    for name in [
+      "--cpuset-cpus", "--cpuset-mems", "--cpu-period", "--cpu-quota", "--cpu-rt-period", "--cpu-rt-runtime",
+    ] {
       flags[name] = "a VM's processors are given by --cpus"
     }
-    for name in ["--memory-swap", "--memory-swappiness", "--kernel-memory", "--oom-kill-disable", "--oom-score-adj", "--pids-limit"] {
+    for name in [
+      "--memory-swap", "--memory-swappiness", "--kernel-memory", "--oom-kill-disable", "--oom-score-adj",
+      "--pids-limit",
+    ] {
       flags[name] = "a VM manages its memory and processes itself, within -m"
     }
     flags["--storage-opt"] = "the size of a VM's disk is given by --size"

@@ -10,7 +10,8 @@ enum Foreground {
   static func checkTerminal(tty: Bool, interactive: Bool) throws {
     if tty && interactive && !Terminal.isTerminal(0) {
       throw EngineError(
-        .invalidArgument, "standard input is no terminal, and -t wants one", advice: "leave out -t to pipe data through -i")
+        .invalidArgument, "standard input is no terminal, and -t wants one",
+        advice: "leave out -t to pipe data through -i")
     }
   }
 

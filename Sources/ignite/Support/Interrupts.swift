@@ -17,7 +17,9 @@ final class Interrupts: Sendable {
   private let handler = Mutex<(@Sendable (Int32) -> Void)?>(nil)
 
   /// Runs `body` in a task that SIGINT, SIGTERM and SIGHUP cancel.
-  static func run<Result: Sendable>(_ body: @escaping @Sendable (Interrupts) async throws -> Result) async throws -> Result {
+  static func run<Result: Sendable>(_ body: @escaping @Sendable (Interrupts) async throws -> Result) async throws
+    -> Result
+  {
     let interrupts = Interrupts()
     let task = Task { try await body(interrupts) }
     interrupts.handler.withLock { handler in
@@ -49,7 +51,8 @@ final class Interrupts: Sendable {
     loop.submit {
       try? loop.watch(descriptor.number, for: .read) { _ in
         var info = signalfd_siginfo()
-        while read(descriptor.number, &info, MemoryLayout<signalfd_siginfo>.size) == MemoryLayout<signalfd_siginfo>.size {
+        while read(descriptor.number, &info, MemoryLayout<signalfd_siginfo>.size) == MemoryLayout<signalfd_siginfo>.size
+        {
           let number = Int32(info.ssi_signo)
           self.handler.withLock { $0 }?(number)
         }

@@ -8,7 +8,8 @@ internal import IgniteSystem
 
 /// Where state lies; every command takes these.
 struct GlobalOptions: ParsableArguments {
-  @Option(name: .customLong("data-dir"), help: ArgumentHelp("Where images, kernels and VMs are kept.", valueName: "dir"))
+  @Option(
+    name: .customLong("data-dir"), help: ArgumentHelp("Where images, kernels and VMs are kept.", valueName: "dir"))
   var dataDirectory: String?
 
   @Option(name: .customLong("run-dir"), help: ArgumentHelp("Where sockets and locks are kept.", valueName: "dir"))
@@ -34,7 +35,8 @@ struct ProcessOptions: ParsableArguments {
     help: ArgumentHelp("Read variables from a file, NAME=VALUE a line.", valueName: "file"))
   var environmentFiles: [String] = []
 
-  @Option(name: [.customShort("w"), .customLong("workdir")], help: ArgumentHelp("The working directory.", valueName: "dir"))
+  @Option(
+    name: [.customShort("w"), .customLong("workdir")], help: ArgumentHelp("The working directory.", valueName: "dir"))
   var workingDirectory: String?
 
   @Option(
@@ -55,7 +57,9 @@ struct ProcessOptions: ParsableArguments {
       guard let data = FileManager.default.contents(atPath: file) else {
         throw SystemError("read the environment file \(file)")
       }
-      for (number, line) in String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+      for (number, line) in String(decoding: data, as: UTF8.self).split(
+        separator: "\n", omittingEmptySubsequences: false
+      ).enumerated() {
         let text = line.hasSuffix("\r") ? line.dropLast() : line
         if text.isEmpty || text.hasPrefix("#") { continue }
         try append(String(text), to: &result, "line \(number + 1) of \(file)")
@@ -99,10 +103,13 @@ struct CreateOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Virtual processors, a whole number.", valueName: "count"))
   var cpus: String?
 
-  @Option(name: [.customShort("m"), .customLong("memory")], help: ArgumentHelp("Memory, as 512m or 2g.", valueName: "size"))
+  @Option(
+    name: [.customShort("m"), .customLong("memory")], help: ArgumentHelp("Memory, as 512m or 2g.", valueName: "size"))
   var memory: String?
 
-  @Option(name: [.customShort("s"), .customLong("size")], help: ArgumentHelp("Size of the VM's disk, as 4g.", valueName: "size"))
+  @Option(
+    name: [.customShort("s"), .customLong("size")],
+    help: ArgumentHelp("Size of the VM's disk, as 4g.", valueName: "size"))
   var diskSize: String?
 
   @Option(
@@ -174,7 +181,9 @@ struct CreateOptions: ParsableArguments {
     return size
   }
 
-  private static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws -> Value {
+  private static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws
+    -> Value
+  {
     guard let value = all.first(where: { $0.rawValue.lowercased() == text.lowercased() }) else {
       throw EngineError(
         .invalidArgument, "\(flag) \(text) is not possible",

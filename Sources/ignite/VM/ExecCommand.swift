@@ -19,7 +19,8 @@ struct ExecCommand: AsyncParsableCommand {
 
   func run() async throws {
     guard !command.isEmpty else {
-      throw EngineError(.invalidArgument, "no command is given", advice: "write it after the VM: ignite exec \(vm) COMMAND")
+      throw EngineError(
+        .invalidArgument, "no command is given", advice: "write it after the VM: ignite exec \(vm) COMMAND")
     }
     try Foreground.checkTerminal(tty: process.tty, interactive: process.interactive)
     var exec = ExecRequest(arguments: command)

@@ -13,7 +13,7 @@ func forEachVM(_ queries: [String], _ engine: Engine, _ operation: (VM) async th
     do {
       let vm = try await engine.vm(query)
       Output.line(try await operation(vm) ?? query)
-    } catch where !(error is CancellationError) {
+    } catch  where !(error is CancellationError) {
       CommandLineTool.say(userMessage(error))
       failures += 1
     }
@@ -27,7 +27,8 @@ struct StopCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Option(name: [.customShort("t"), .customLong("time")], help: ArgumentHelp("Seconds of grace.", valueName: "seconds"))
+  @Option(
+    name: [.customShort("t"), .customLong("time")], help: ArgumentHelp("Seconds of grace.", valueName: "seconds"))
   var time: Int = 10
 
   @Option(name: [.customShort("s"), .customLong("signal")], help: "The signal, in place of the image's.")
@@ -78,7 +79,8 @@ struct RemoveCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Flag(name: [.customShort("f"), .customLong("force")], help: "End those that run; those that are not there are no error.")
+  @Flag(
+    name: [.customShort("f"), .customLong("force")], help: "End those that run; those that are not there are no error.")
   var force = false
 
   @Argument(help: "Names or UIDs.")
@@ -144,7 +146,9 @@ struct LogsCommand: AsyncParsableCommand {
   @Flag(name: [.customShort("f"), .customLong("follow")], help: "Go on until the VM ends.")
   var follow = false
 
-  @Option(name: [.customShort("n"), .customLong("tail")], help: ArgumentHelp("Only the last lines; all is all.", valueName: "lines"))
+  @Option(
+    name: [.customShort("n"), .customLong("tail")],
+    help: ArgumentHelp("Only the last lines; all is all.", valueName: "lines"))
   var tail: String = "all"
 
   @Argument(help: "A name or UID.")
@@ -164,7 +168,8 @@ struct LogsCommand: AsyncParsableCommand {
 
 func signalNumber(_ text: String) throws -> Int32 {
   guard let number = Signals.number(text) else {
-    throw EngineError(.invalidArgument, "\"\(text)\" is no signal", advice: "write a name as TERM, or a number from 1 to 64")
+    throw EngineError(
+      .invalidArgument, "\"\(text)\" is no signal", advice: "write a name as TERM, or a number from 1 to 64")
   }
   return number
 }

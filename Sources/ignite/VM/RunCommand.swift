@@ -20,7 +20,8 @@ struct RunCommand: AsyncParsableCommand {
   @OptionGroup(title: "VM options") var create: CreateOptions
   @OptionGroup(title: "Process options") var process: ProcessOptions
 
-  @Flag(name: [.customShort("d"), .customLong("detach")], help: "Print the VM's UID once its process runs, and return.")
+  @Flag(
+    name: [.customShort("d"), .customLong("detach")], help: "Print the VM's UID once its process runs, and return.")
   var detach = false
 
   @Argument(help: "A reference, or oci:DIR[:TAG].")
@@ -41,7 +42,8 @@ struct RunCommand: AsyncParsableCommand {
     let vm = try await withImportProgress { progress in try await engine.create(request, progress: progress) }
     do {
       let started = try await engine.start(
-        vm, waitsForClient: !detach, size: Terminal.size(), accelerator: request.accelerator, notify: CommandLineTool.say)
+        vm, waitsForClient: !detach, size: Terminal.size(), accelerator: request.accelerator,
+        notify: CommandLineTool.say)
       if detach {
         try await started.running()
         Output.line(vm.metadata.uid)
@@ -65,7 +67,7 @@ struct RunCommand: AsyncParsableCommand {
     let status: Int32
     do {
       status = try await Foreground.wait(for: session, tty: process.tty, interactive: process.interactive)
-    } catch where !create.remove {
+    } catch  where !create.remove {
       // It ran: what became of it stays to be looked at.
       CommandLineTool.say(userMessage(error))
       return 125

@@ -23,7 +23,8 @@ final class Ignite: Sendable {
   init(folder: String) {
     self.folder = folder
     var environment = Self.variables.filter {
-      ["PATH", "HOME", "LANG", "TMPDIR", "IGNITE_LIBEXEC", "IGNITE_TEST_HIDE"].contains($0.key) || $0.key.hasPrefix("SSL_")
+      ["PATH", "HOME", "LANG", "TMPDIR", "IGNITE_LIBEXEC", "IGNITE_TEST_HIDE"].contains($0.key)
+        || $0.key.hasPrefix("SSL_")
     }
     if environment["IGNITE_LIBEXEC"] == nil && Self.variables["IGNITE_BIN"] == nil {
       environment["IGNITE_LIBEXEC"] = Self.root + "/.build-guest"
@@ -74,7 +75,9 @@ final class Ignite: Sendable {
   // MARK: Commands
 
   @discardableResult
-  func callAsFunction(_ arguments: String..., input: [UInt8] = [], extra: [String: String] = [:]) async throws -> Program.Result {
+  func callAsFunction(_ arguments: String..., input: [UInt8] = [], extra: [String: String] = [:]) async throws
+    -> Program.Result
+  {
     try await command(arguments, input: input, extra: extra).run()
   }
 

@@ -32,7 +32,10 @@ final class LoopbackServer: Sendable {
 
   private static func listen() throws -> (FileDescriptor, UInt16) {
     let socket = FileDescriptor(
-      Int32(try retrying("socket") { Int(Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)) }))
+      Int32(
+        try retrying("socket") {
+          Int(Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
+        }))
     var address = loopback(0)
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
     let bound = withUnsafeMutablePointer(to: &address) {

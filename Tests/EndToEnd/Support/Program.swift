@@ -67,7 +67,9 @@ final class RunningProgram: Sendable {
       await ThreadExecutor.run(name: "test-feed") {
         var offset = 0
         while offset < bytes.count {
-          let count = bytes.withUnsafeBytes { write(input.number, $0.baseAddress?.advanced(by: offset), $0.count - offset) }
+          let count = bytes.withUnsafeBytes {
+            write(input.number, $0.baseAddress?.advanced(by: offset), $0.count - offset)
+          }
           if count > 0 { offset += count } else if errno != EINTR { break }
         }
         input.close()
