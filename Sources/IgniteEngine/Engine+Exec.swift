@@ -18,6 +18,12 @@ public struct ExecRequest: Sendable {
 }
 
 extension Engine {
+  /// Whether the VM boots its image's own init: then it has no process to stay with.
+  public func isMachine(_ vm: VM) throws -> Bool {
+    let image = try imageOfVM(vm.metadata.uid)
+    return try ProcessPlanner(spec: vm.spec, image: image.config.config, hostname: "").process().machine
+  }
+
   /// A process beside the VM's own, with its environment, user and working directory where none is given.
   public func processRequest(_ exec: ExecRequest, in vm: VM) throws -> ProcessRequest {
     let image = try imageOfVM(vm.metadata.uid)

@@ -97,23 +97,8 @@ extension Engine {
   }
 
   private func recordImage(_ image: ImportedImage) async throws {
-    let status = try Self.encode(ImageRecord(image: image, imported: Date()))
-    for _ in 0..<8 {
-      do {
-        if var object = try await store.get(kind: Self.imageKind, namespace: "", name: image.name) {
-          object.status = status
-          try await store.update(object)
-        } else {
-          try await store.create(
-            StoredObject(
-              kind: Self.imageKind, namespace: "", name: image.name, uid: ObjectName.makeUID(), created: Date(),
-              spec: Data("{}".utf8), status: status))
-        }
-        return
-      } catch let error as StoreError where error.code == .conflict || error.code == .alreadyExists {
-        continue
-      }
-    }
+    try await put(
+      kind: Self.imageKind, name: image.name, status: try Self.encode(ImageRecord(image: image, imported: Date())))
   }
 
   private func hasDisk(_ image: ImportedImage) -> Bool {

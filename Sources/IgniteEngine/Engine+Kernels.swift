@@ -26,23 +26,7 @@ extension Engine {
       source: try KernelSource(source), name: name, initPath: try Installation.guestInit(environment: environment),
       dataRoot: paths.data, progress: progress)
     let record = KernelRecord(kernel: kernel, imported: Date(), isDefault: nil)
-    let status = try Self.encode(record)
-    for _ in 0..<8 {
-      do {
-        if var object = try await store.get(kind: Self.kernelKind, namespace: "", name: kernel.name) {
-          object.status = status
-          try await store.update(object)
-        } else {
-          try await store.create(
-            StoredObject(
-              kind: Self.kernelKind, namespace: "", name: kernel.name, uid: ObjectName.makeUID(), created: Date(),
-              spec: Data("{}".utf8), status: status))
-        }
-        break
-      } catch let error as StoreError where error.code == .conflict || error.code == .alreadyExists {
-        continue
-      }
-    }
+    try await put(kind: Self.kernelKind, name: kernel.name, status: try Self.encode(record))
     if try await store.setting(Self.defaultKernelKey) == nil || makeDefault {
       try await store.setSetting(Self.defaultKernelKey, kernel.name)
     }

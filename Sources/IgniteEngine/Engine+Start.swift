@@ -64,11 +64,7 @@ extension Engine {
     do {
       vm = try await write(vm)
       let reader = try await built.launch(lock: lock)
-      do {
-        try await reader.await(.listening)
-      } catch {
-        throw error
-      }
+      try await reader.await(.listening)
       lock.unlock()
       return StartedVM(vm: vm, notices: reader)
     } catch {

@@ -94,6 +94,29 @@ public struct Engine: Sendable {
     return try Self.vm(of: try await store.update(object))
   }
 
+  /// Writes the status of an object that belongs to the host, which is made where it is absent; the last writer wins.
+  func put(kind: String, name: String, status: Data) async throws {
+    for _ in 0..<8 {
+      do {
+        if var object = try await store.get(kind: kind, namespace: "", name: name) {
+          object.status = status
+          try await store.update(object)
+        } else {
+          try await store.create(
+            StoredObject(
+              kind: kind, namespace: "", name: name, uid: ObjectName.makeUID(), created: Date(), spec: Data("{}".utf8),
+              status: status))
+        }
+        return
+      } catch let error as StoreError where error.code == .conflict || error.code == .alreadyExists {
+        continue
+      }
+    }
+    throw EngineError(
+      .unavailable, "the record of the \(kind.lowercased()) \(name) is being changed by other commands",
+      advice: "try again")
+  }
+
   static func encode<Value: Encodable>(_ value: Value) throws -> Data {
     let encoder = APICoding.encoder()
     // The store tells a changed spec by its bytes.

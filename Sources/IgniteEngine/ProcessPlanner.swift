@@ -23,7 +23,7 @@ struct ProcessPlanner {
         advice: "give one: ignite run IMAGE COMMAND")
     }
     return SpawnPlan.Process(
-      arguments: machine && arguments.isEmpty ? ["/sbin/init"] : arguments, environment: variables,
+      arguments: machine ? initArguments : arguments, environment: variables,
       workingDirectory: spec.process.workingDir ?? image.workingDirectory, user: spec.process.user ?? image.user,
       tty: spec.process.tty, input: spec.process.stdin, machine: machine, size: size)
   }
@@ -32,6 +32,12 @@ struct ProcessPlanner {
   private var arguments: [String] {
     if let command = spec.process.command { return command + (spec.process.args ?? []) }
     return (image.entrypoint ?? []) + (spec.process.args ?? image.command ?? [])
+  }
+
+  /// A machine's PID 1: what the user named, or the image where it names an init, or the usual one.
+  private var initArguments: [String] {
+    let isGiven = spec.process.command?.isEmpty == false || spec.process.args?.isEmpty == false
+    return isGiven || arguments.first.map(Self.inits.contains) == true ? arguments : ["/sbin/init"]
   }
 
   private func isMachine(_ arguments: [String]) throws -> Bool {

@@ -237,7 +237,8 @@ extension Supervisor {
     }
     let signal = request.signal == 0 ? plan.stopSignal : Int32(truncatingIfNeeded: request.signal)
     if plan.process.machine {
-      agent?.send(Frame(.request, stream: 0, payload: emptyRequest(.shutDown)))
+      lastAgentStream += 1
+      agent?.send(Frame(.request, stream: lastAgentStream, payload: emptyRequest(.shutDown)))
     } else {
       agent?.send(.signal(stream: Self.mainStream, number: signal))
     }

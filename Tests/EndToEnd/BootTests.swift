@@ -175,6 +175,19 @@ import Testing
     }
   }
 
+  @Test func anImagesOwnInitIsPID1OfAMachine() async throws {
+    try await Ignite.with { ignite in
+      let refused = try await ignite("run", "-it", "--boot", "machine", Ignite.image, "/bin/init")
+      #expect(refused.status == 125)
+      let uid = try await ignite.succeed("run", "--name", "box", "--boot", "machine", Ignite.image, "/bin/init")
+      #expect(uid.count == 16)
+      #expect(try await ignite.succeed("exec", "box", "readlink", "/proc/1/exe") == "/bin/busybox")
+      #expect(try await ignite.succeed("exec", "box", "hostname") == String(uid.prefix(12)))
+      #expect(try await ignite.succeed("stop", "-t", "30", "box") == "box")
+      #expect(try await ignite.vm("box").phase == "Stopped")
+    }
+  }
+
   @Test func aTerminalIsATerminal() async throws {
     try await Ignite.with { ignite in
       let terminal = try Pseudoterminal(rows: 33, columns: 111)

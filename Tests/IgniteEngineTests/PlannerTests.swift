@@ -47,6 +47,8 @@ import Testing
     #expect(try plan(.init(command: ["/lib/systemd/systemd"])).machine)
     #expect(try !plan(.init(command: ["/bin/sh"])).machine)
     #expect(try plan(.init(command: ["/bin/sh"])) { $0.process.boot = .machine }.machine)
+    #expect(try plan(.init(command: ["/bin/sh"])) { $0.process.boot = .machine }.arguments == ["/sbin/init"])
+    #expect(try plan(.init(command: ["/usr/sbin/init"])).arguments == ["/usr/sbin/init"])
     #expect(throws: EngineError.self) { try plan(.init()) { $0.process.boot = .process } }
   }
 

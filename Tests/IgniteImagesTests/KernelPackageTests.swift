@@ -60,7 +60,7 @@ import Testing
       do {
         let reader = TarReader(try DebianPackage(path: file).files())
         while try reader.next() != nil {}
-      } catch is ImageError {
+      } catch {
         failures += 1
       }
     }

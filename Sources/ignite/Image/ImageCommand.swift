@@ -90,20 +90,10 @@ struct ImageRemove: AsyncParsableCommand {
   var images: [String]
 
   func run() async throws {
-    let failures = try await Interrupts.run { _ in
+    try await Interrupts.run { _ in
       let engine = try await global.engine()
-      var failures = 0
-      for query in images {
-        do {
-          Output.line(ImageNames.familiar(try await engine.removeImage(query).name))
-        } catch  where !(error is CancellationError) {
-          CommandLineTool.say(userMessage(error))
-          failures += 1
-        }
-      }
-      return failures
+      try await forEachQuery(images) { ImageNames.familiar(try await engine.removeImage($0).name) }
     }
-    if failures > 0 { throw ExitWith(status: 1) }
   }
 }
 

@@ -83,16 +83,7 @@ struct KernelRemove: AsyncParsableCommand {
 
   func run() async throws {
     let engine = try await global.engine()
-    var failures = 0
-    for query in kernels {
-      do {
-        Output.line(try await engine.removeKernel(query).name)
-      } catch {
-        CommandLineTool.say(userMessage(error))
-        failures += 1
-      }
-    }
-    if failures > 0 { throw ExitWith(status: 1) }
+    try await forEachQuery(kernels) { try await engine.removeKernel($0).name }
   }
 }
 

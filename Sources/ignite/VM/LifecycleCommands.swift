@@ -6,13 +6,17 @@ internal import IgniteEngine
 internal import IgniteSupervisor
 internal import IgniteSystem
 
-/// Runs an operation on each VM and prints its name as it was given; what fails is told, and the others go on.
+/// Runs an operation on each VM and prints its name as it was given, or what the operation says.
 func forEachVM(_ queries: [String], _ engine: Engine, _ operation: (VM) async throws -> String?) async throws {
+  try await forEachQuery(queries) { query in try await operation(try await engine.vm(query)) ?? query }
+}
+
+/// Runs an operation on each argument and prints what it says; what fails is told, and the others go on.
+func forEachQuery(_ queries: [String], _ operation: (String) async throws -> String) async throws {
   var failures = 0
   for query in queries {
     do {
-      let vm = try await engine.vm(query)
-      Output.line(try await operation(vm) ?? query)
+      Output.line(try await operation(query))
     } catch  where !(error is CancellationError) {
       CommandLineTool.say(userMessage(error))
       failures += 1

@@ -41,10 +41,18 @@ struct RunCommand: AsyncParsableCommand {
     let engine = try await global.engine()
     let vm = try await withImportProgress { progress in try await engine.create(request, progress: progress) }
     do {
+      // A machine has no process to stay with.
+      let isMachine = try engine.isMachine(vm)
+      if isMachine && (process.interactive || process.tty) {
+        throw EngineError(
+          .invalidArgument, "the image \(image) boots as a machine, whose console cannot be attached to",
+          advice: "leave out -i and -t, then use `ignite exec`, or run a command of it with --boot process")
+      }
+      let stays = !detach && !isMachine
       let started = try await engine.start(
-        vm, waitsForClient: !detach, size: Terminal.size(), accelerator: request.accelerator,
+        vm, waitsForClient: stays, size: Terminal.size(), accelerator: request.accelerator,
         notify: CommandLineTool.say)
-      if detach {
+      if !stays {
         try await started.running()
         Output.line(vm.metadata.uid)
         return 0

@@ -5,7 +5,7 @@ import Testing
 /// Damages archives at random: each ends in an error or in a disk that e2fsck finds clean.
 ///
 /// FUZZ_SECONDS says how long (default 10), FUZZ_SEED where the random numbers start; a failure names its seed.
-@Suite struct LayerFuzzTests {
+@Suite struct LayerFuzz {
   private struct Random {
     var state: UInt64
     mutating func next() -> UInt64 {
