@@ -28,7 +28,7 @@ public struct FrameType: RawRepresentable, Equatable, Sendable {
   public static let acknowledge = FrameType(rawValue: 9)
   /// The client has lost interest in the stream: its process gets SIGHUP and its output is dropped.
   public static let close = FrameType(rawValue: 10)
-  /// Something the server tells unasked, on stream 0; the payload is a message.
+  /// Something the server tells unasked, on stream 0; the payload is a line of text for the console's log.
   public static let event = FrameType(rawValue: 11)
 }
 

@@ -116,6 +116,17 @@ import Testing
     }
   }
 
+  @Test func logsFollowUntilTheEnd() async throws {
+    try await Ignite.with { ignite in
+      _ = try await ignite.succeed(
+        "run", "-d", "--name", "counter", Ignite.image, "sh", "-c",
+        "for n in 1 2 3 4 5; do echo $n; sleep 0.2; done; printf last")
+      #expect(try await ignite("logs", "-f", "counter").text == "1\n2\n3\n4\n5\nlast")
+      #expect(try await ignite("logs", "-n", "2", "counter").text == "5\nlast")
+      #expect(try await ignite.succeed("wait", "counter") == "0")
+    }
+  }
+
   @Test func aStoppedVMStartsAgainWithItsDisk() async throws {
     try await Ignite.with { ignite in
       let first = try await ignite(
