@@ -67,12 +67,24 @@ extension Engine {
       for identity in entries.suffix(4).flatMap({ [$0.supervisor, $0.hypervisor, $0.network] }).compactMap(\.self)
       where isOwn(identity, of: vm) { try await end(identity) }
     }
-    let cgroup = Cgroup.hierarchy().map { Cgroup(path: "\($0)/ignite/\(uid)") }
-    if let cgroup, access(cgroup.path, F_OK) == 0 {
-      try? cgroup.kill()
-      try? cgroup.remove()
-    }
+    try await removeCgroup(of: uid)
     for name in ["spawn.sock", "agent.sock", "qmp.sock", "console.sock"] { unlink("\(paths.vmRun(uid))/\(name)") }
+  }
+
+  /// Ends what is in the VM's cgroup and removes it. A process gives up the VM's lock a moment before its place in the
+  /// cgroup, so an occupied one is tried again.
+  private func removeCgroup(of uid: String) async throws {
+    guard let path = Cgroup.hierarchy().map({ "\($0)/ignite/\(uid)" }), access(path, F_OK) == 0 else { return }
+    let cgroup = Cgroup(path: path)
+    try? cgroup.kill()
+    for _ in 0..<1000 where access(path, F_OK) == 0 {
+      do throws(SystemError) {
+        try cgroup.remove()
+      } catch {
+        guard error.code == EBUSY else { throw error }
+        try await Task.sleep(for: .milliseconds(2))
+      }
+    }
   }
 
   /// The journal is written by the VM's user, who must not choose what root ends.

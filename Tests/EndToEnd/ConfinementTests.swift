@@ -1,8 +1,9 @@
 import FoundationEssentials
+import IgniteSystem
 import Testing
 
 /// What a VM that root started may do on the host.
-@Suite(.timeLimit(.minutes(5))) struct Isolation {
+@Suite(.timeLimit(.minutes(5))) struct Confinement {
   @Test func everyProcessIsTheVMsUserWithoutRights() async throws {
     try #require(Ignite.isRoot, "the end-to-end suites are run as root")
     try await Ignite.with { ignite in
@@ -29,6 +30,17 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: "/proc/\(process)/root/etc/shadow"), "\(name)")
         #expect(!FileManager.default.fileExists(atPath: "/proc/\(process)/root/root"), "\(name)")
       }
+    }
+  }
+
+  @Test func theCgroupGoesWithTheVM() async throws {
+    try #require(Ignite.isRoot, "the end-to-end suites are run as root")
+    try await Ignite.with { ignite in
+      let uid = try await ignite.sleeper("--name", "one")
+      let hierarchy = try #require(Cgroup.hierarchy(), "the suites are run where cgroup v2 is mounted")
+      #expect(FileManager.default.fileExists(atPath: "\(hierarchy)/ignite/\(uid)"))
+      _ = try await ignite.succeed("rm", "-f", "one")
+      #expect(!FileManager.default.fileExists(atPath: "\(hierarchy)/ignite/\(uid)"))
     }
   }
 
