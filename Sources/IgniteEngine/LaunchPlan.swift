@@ -12,16 +12,16 @@ internal import IgniteWire
 
 /// One start of a VM, prepared: the supervisor's plan, and the root and user that it runs in.
 struct LaunchPlan {
-  private let engine: Engine
   private let vm: VM
   private let kernel: ImportedKernel
-  private let image: ImportedImage
   private let accelerator: AcceleratorChoice
   private let network: UserNetworkChoice
   private let userID: UInt32?
   private let plan: SpawnPlan
+  /// Where the VM's files are on the host.
+  private let files: Layout
 
-  /// The VM's files as its supervisor sees them: where they are, or in a root of its own.
+  /// Paths of the VM's files: on the host, or as its supervisor sees them in a root of its own.
   private struct Layout {
     var data: String
     var run: String
@@ -90,14 +90,15 @@ struct LaunchPlan {
         gateway: GuestAddressing.gateway, nameServers: [GuestAddressing.nameServer], searchDomains: []),
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
     let made = LaunchPlan(
-      engine: engine, vm: vm, kernel: kernel, image: image, accelerator: accelerator, network: network, userID: userID,
-      plan: plan)
-    try await made.prepareFiles(files)
+      vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
+      plan: plan, files: files)
+    try await made.prepareFiles()
     return made
   }
 
   /// Directories and files with their owners, and the plan.
-  private func prepareFiles(_ files: Layout) async throws {
+  private func prepareFiles() async throws {
+    let files = files
     let plan = try JSONEncoder().encode(plan)
     let userID = userID
     try await ThreadExecutor.run { () throws -> Void in
@@ -147,38 +148,32 @@ struct LaunchPlan {
 
   private func request(executable: String, notices: FileDescriptor, lock: FileLock) throws -> LaunchRequest {
     let uid = vm.metadata.uid
-    let paths = engine.paths
     var request = LaunchRequest(
       executable: executable,
-      arguments: ["ignite-spawn", userID == nil ? paths.plan(uid) : Layout.isolatedPlan],
+      arguments: ["ignite-spawn", userID == nil ? files.plan : Layout.isolatedPlan],
       environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"],
       descriptors: [.init(source: notices.number, place: 3), .init(source: lock.descriptor.number, place: 4)],
       newSession: true, workingDirectory: userID == nil ? "/" : nil, limits: [.noCore, .openFiles(4096)])
     guard let userID else { return request }
-    let store = KernelStore(root: paths.data)
-    let qemu = try QEMUHypervisor().program
+    // Where it is missing the driver says so.
+    let qemu = try QEMUHypervisor.find() ?? QEMUHypervisor().program
     var mounts = Isolation.system(
       programs: [qemu] + network.programs, thisProgram: true, kvm: accelerator.accelerator == .kvm)
     mounts += [
-      .bind(source: paths.vmData(uid), target: "/vm", .writable),
-      .bind(source: paths.vmRun(uid), target: "/run/vm", .writable),
-      .bind(source: paths.plan(uid), target: Layout.isolatedPlan, []),
-      .bind(source: "\(paths.data)/disks/\(image.disk)", target: "/ignite/base.ext4", []),
-      .bind(source: store.vmlinux(of: kernel), target: "/ignite/vmlinux", []),
-      .bind(source: try initrdPath(), target: "/ignite/initrd", []),
+      .bind(source: files.data, target: "/vm", .writable),
+      .bind(source: files.run, target: "/run/vm", .writable),
+      .bind(source: files.plan, target: Layout.isolatedPlan, []),
+      .bind(source: files.base, target: "/ignite/base.ext4", []),
+      .bind(source: files.vmlinux, target: "/ignite/vmlinux", []),
+      .bind(source: files.initrd, target: "/ignite/initrd", []),
     ]
-    if let modules = store.modulesDisk(of: kernel) {
+    if let modules = files.modules {
       mounts.append(.bind(source: modules, target: "/ignite/modules.ext4", []))
     }
     mounts += network.mounts
     request.isolation = Isolation(uid: userID, gid: userID, mounts: mounts)
     request.cgroup = Cgroup.create(uid).cgroup
     return request
-  }
-
-  private func initrdPath() throws -> String {
-    try KernelStore(root: engine.paths.data).initrd(
-      for: kernel, initPath: try Installation.guestInit(environment: engine.environment))
   }
 }
 

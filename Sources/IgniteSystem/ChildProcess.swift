@@ -88,6 +88,7 @@ public struct ChildProcess: Sendable {
       var wake = pollfd(fd: cancellation.wake.number, events: Int16(POLLIN), revents: 0)
       if poll(&wake, 1, wait) > 0 {
         kill(-pid, SIGKILL)
+        // The wake-up stays readable: without a pause this loop would spin until the killed child can be reaped.
         usleep(1000)
       }
       wait = min(wait * 2, 50)
