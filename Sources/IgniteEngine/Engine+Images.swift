@@ -19,21 +19,35 @@ extension Engine {
     _ source: String, name: String? = nil, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> ImportedImage {
     let reference = try ImageSourceReference(source)
-    let name = try name.map { (text) throws(OCIError) in try Reference(text) } ?? reference.defaultName()
-    let source: any ImageSource =
-      switch reference {
-      case .registry(let reference): RegistrySource(reference)
-      case .layout(let path, let tag): LayoutSource(path: path, tag: tag)
-      }
+    let given = try name.map { (text) throws(OCIError) in try Reference(text) }
+    let source = try await imageSource(reference, store: ContentStore(root: paths.data), progress: progress)
+    let name = try given ?? (source as? ArchiveSource)?.defaultName ?? reference.defaultName()
     return try await ImageImporter(root: paths.data).importImage(
       source: source, name: name.description, progress: progress, record: { try await recordImage($0) })
+  }
+
+  /// The source that a reference names.
+  ///
+  /// - Parameter store: takes what has to be read before it is known what of it is needed.
+  func imageSource(
+    _ reference: ImageSourceReference, store: ContentStore, progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> any ImageSource {
+    switch reference {
+    case .registry(let reference): RegistrySource(reference)
+    case .layout(let path, let tag): LayoutSource(path: path, tag: tag)
+    case .archive, .dockerDaemon, .standardInput:
+      try await ArchiveSource.open(reference, store: store, environment: environment, progress: progress)
+    }
   }
 
   /// The image of a VM: the one that is here, or a fresh import, by the policy.
   func image(
     _ source: String, pull: PullPolicy, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> ImportedImage {
-    if pull != .always, let record = try await imageRecord(source), hasDisk(record.image) { return record.image }
+    let namesItsImage = (try? ImageSourceReference(source))?.namesItsImage ?? true
+    if pull != .always, namesItsImage, let record = try await imageRecord(source), hasDisk(record.image) {
+      return record.image
+    }
     guard pull != .never else {
       throw EngineError(
         .notFound, "the image \(source) is not on this machine, and --pull never forbids to fetch it",

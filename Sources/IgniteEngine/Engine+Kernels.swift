@@ -18,13 +18,16 @@ extension Engine {
   private static let defaultKernelKey = "kernel.default"
 
   /// Imports a kernel; the first one becomes the default, a later one when asked.
+  ///
+  /// - Parameter modules: the folder of a kernel file's modules.
   public func importKernel(
-    _ source: String, name: String? = nil, makeDefault: Bool = false,
+    _ source: String, modules: String? = nil, name: String? = nil, makeDefault: Bool = false,
     progress: @escaping @Sendable (KernelImportProgress) -> Void
   ) async throws -> KernelRecord {
     let kernel = try await KernelImporter.importKernel(
-      source: try KernelSource(source), name: name, initPath: try Installation.guestInit(environment: environment),
-      dataRoot: paths.data, progress: progress)
+      source: try KernelSource(source, modules: modules), name: name,
+      initPath: try Installation.guestInit(environment: environment), dataRoot: paths.data,
+      openImage: { try await imageSource($0, store: $1) { _ in } }, progress: progress)
     let record = KernelRecord(kernel: kernel, imported: Date(), isDefault: nil)
     try await put(kind: Self.kernelKind, name: kernel.name, status: try Self.encode(record))
     if try await store.setting(Self.defaultKernelKey) == nil || makeDefault {

@@ -21,7 +21,7 @@ import Testing
     _ file: String, into scratch: Scratch, name: String? = nil,
     progress: @escaping @Sendable (KernelImportProgress) -> Void = { _ in }
   ) async throws -> ImportedKernel {
-    try await KernelImporter.importKernel(
+    try await importTestKernel(
       source: .package(path: file), name: name, initPath: try program(scratch), dataRoot: scratch("data"),
       progress: progress)
   }
@@ -164,7 +164,7 @@ import Testing
     let kernels = try await withThrowingTaskGroup(of: ImportedKernel.self) { group in
       for _ in 0..<6 {
         group.addTask {
-          try await KernelImporter.importKernel(source: .package(path: file), initPath: initPath, dataRoot: data)
+          try await importTestKernel(source: .package(path: file), initPath: initPath, dataRoot: data)
         }
       }
       return try await group.reduce(into: Set()) { $0.insert($1) }
@@ -195,7 +195,7 @@ import Testing
     let started = AsyncStream<Void>.makeStream()
     let go = DispatchSemaphore(value: 0)
     let task = Task {
-      try await KernelImporter.importKernel(source: .package(path: file), initPath: initPath, dataRoot: data) { step in
+      try await importTestKernel(source: .package(path: file), initPath: initPath, dataRoot: data) { step in
         guard case .unpacking = step else { return }
         started.continuation.yield()
         // The import has a thread of its own, which waits here until it is cancelled.

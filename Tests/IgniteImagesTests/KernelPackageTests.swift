@@ -1,4 +1,5 @@
 import Foundation
+import IgniteOCI
 import Testing
 
 @testable import IgniteImages
@@ -107,9 +108,19 @@ import Testing
     #expect(try KernelSource("apt:linux-image-cloud-amd64") == .apt(package: "linux-image-cloud-amd64"))
     #expect(try KernelSource("./a.deb") == .package(path: "./a.deb"))
     #expect(try KernelSource("kernel.deb") == .package(path: "kernel.deb"))
-    for wrong in ["", "apt:", "apt:-oDir=/x", "apt:a b", "apt:x/y", "linux-image", "apt:A", "apt:a=1"] {
+    #expect(try KernelSource("/boot/vmlinuz", modules: "/m") == .file(path: "/boot/vmlinuz", modules: "/m"))
+    #expect(try KernelSource("./bzImage") == .file(path: "./bzImage", modules: nil))
+    #expect(try KernelSource("oci:dir:k") == .image(.layout(path: "dir", tag: "k")))
+    #expect(
+      try KernelSource("weaveworks/ignite-kernel:5.10.51").description == "docker.io/weaveworks/ignite-kernel:5.10.51")
+    #expect(try KernelSource("-") == .image(.standardInput))
+    for (text, modules) in [("apt:linux-image", "m"), ("a.deb", "m"), ("oci:dir", "m")] {
+      let error = #expect(throws: ImageError.self) { try KernelSource(text, modules: modules) }
+      #expect(error?.message.contains("--modules") == true)
+    }
+    for wrong in ["", "apt:", "apt:-oDir=/x", "apt:a b", "apt:x/y", "linux-image", "apt:A", "apt:a=1", "dir:x", "A/b"] {
       let error = #expect(throws: ImageError.self, "\(wrong)") { try KernelSource(wrong) }
-      #expect(error?.code == .invalidReference)
+      #expect(error?.code == .invalidReference || wrong == "dir:x")
     }
   }
 

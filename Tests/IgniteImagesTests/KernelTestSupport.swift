@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import IgniteOCI
 import IgniteSystem
 import Synchronization
 import Testing
@@ -176,6 +177,19 @@ struct TestPackage {
   }
 }
 
+/// An import whose images are layouts and archives.
+func importTestKernel(
+  source: KernelSource, name: String? = nil, initPath: String?, dataRoot: String,
+  progress: @escaping @Sendable (KernelImportProgress) -> Void = { _ in }
+) async throws(ImageError) -> ImportedKernel {
+  try await KernelImporter.importKernel(
+    source: source, name: name, initPath: initPath, dataRoot: dataRoot,
+    openImage: { reference, store in
+      if case .layout(let path, let tag) = reference { return LayoutSource(path: path, tag: tag) }
+      return try await ArchiveSource.open(reference, store: store, environment: [:]) { _ in }
+    }, progress: progress)
+}
+
 /// Debian's cloud kernel, fetched once and kept for later runs.
 enum RealKernel {
   static func package() async throws -> String {
@@ -202,7 +216,7 @@ enum RealKernel {
     directory.withLock { $0 = scratch.path }
     atexit { RealKernel.directory.withLock { _ = try? FileManager.default.removeItem(atPath: $0) } }
     let program = try TestInit.build(in: scratch)
-    let kernel = try await KernelImporter.importKernel(
+    let kernel = try await importTestKernel(
       source: .package(path: try await package()), initPath: program, dataRoot: scratch("data"))
     return Imported(scratch: scratch, store: KernelStore(root: scratch("data")), kernel: kernel, program: program)
   }

@@ -87,12 +87,26 @@ import Testing
     #expect(try ImageSourceReference("nginx") == .registry(Reference("nginx")))
     #expect(try ImageSourceReference("docker:dind") == .registry(Reference("docker:dind")))
     #expect(try ImageSourceReference("oci") == .registry(Reference("oci")))
-    for text in ["oci-archive:f.tar", "docker-archive:f.tar", "docker-daemon:nginx:latest"] {
+    #expect(try ImageSourceReference("oci-archive:f.tar") == .archive(.oci, path: "f.tar", image: nil))
+    #expect(try ImageSourceReference("oci-archive:f.tar:v1") == .archive(.oci, path: "f.tar", image: "v1"))
+    #expect(try ImageSourceReference("docker-archive:/f:a/b:1") == .archive(.docker, path: "/f", image: "a/b:1"))
+    #expect(try ImageSourceReference("docker-archive:f:@2") == .archive(.docker, path: "f", image: "@2"))
+    #expect(try ImageSourceReference("docker-daemon:nginx:1") == .dockerDaemon(image: "nginx:1"))
+    #expect(try ImageSourceReference("-") == .standardInput)
+    for text in ["-", "docker-archive:/f:a/b:1", "oci-archive:f:v1", "docker-daemon:nginx:1"] where text != "-" {
+      #expect(try ImageSourceReference(text).description == text)
+    }
+    for text in ["containers-storage:nginx", "dir:/a"] {
       let error = #expect(throws: OCIError.self) { try ImageSourceReference(text) }
       #expect(error?.code == .unsupported)
-      #expect(error?.message.contains("not yet supported") == true)
+      #expect(error?.advice?.contains("skopeo copy") == true)
     }
-    for text in ["oci:", "oci::tag", "oci:dir:", "docker://nginx"] {
+    for text in [
+      "oci:", "oci::tag", "oci:dir:", "docker://nginx", "oci-archive:", "docker-archive::x", "docker-archive:f:",
+      "docker-archive:f:@x", "docker-archive:f:@-1", "docker-archive:f:NOT A NAME", "docker-daemon:",
+      "docker-daemon:A B",
+      "--",
+    ] {
       #expect(throws: OCIError.self) { try ImageSourceReference(text) }
     }
   }
@@ -100,7 +114,9 @@ import Testing
   @Test(arguments: [
     ("oci:/srv/My Images/Web_App:v1", "localhost/web-app:v1"), ("oci:.", "localhost/image:latest"),
     ("oci:../x/", "localhost/x:latest"), ("oci:d:host.io/a/b:v1", "host.io/a/b:v1"),
-    ("oci:d:we+ird", "localhost/d:latest"),
+    ("oci:d:we+ird", "localhost/d:latest"), ("oci-archive:/x/My App.tar.gz:v1", "localhost/my-app:v1"),
+    ("docker-archive:a.tar", "localhost/a:latest"), ("docker-archive:a.tar:nginx:1", "docker.io/library/nginx:1"),
+    ("docker-daemon:nginx:1", "docker.io/library/nginx:1"),
   ])
   func defaultNames(_ source: String, name: String) throws {
     #expect(try ImageSourceReference(source).defaultName().description == name)

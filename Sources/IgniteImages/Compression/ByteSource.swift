@@ -77,3 +77,9 @@ public final class ClosureByteSource: ByteSource {
 
   public func read(into buffer: UnsafeMutableRawBufferPointer) throws(ImageError) -> Int { try body(buffer) }
 }
+
+/// A source that can pass over bytes without reading them, such as a file.
+protocol SkippingByteSource: ByteSource {
+  /// Passes over `count` bytes, or as many as there are; returns how many.
+  func skip(_ count: UInt64) throws(ImageError) -> UInt64
+}

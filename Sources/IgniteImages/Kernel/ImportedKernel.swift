@@ -3,17 +3,19 @@ public import IgniteOCI
 
 /// A kernel in the store: what `kernel.json` beside it says.
 public struct ImportedKernel: Sendable, Hashable, Codable {
-  /// The content's identity: the sha256 of the package file that it was made from.
+  /// The content's identity: the sha256 of the package file that it was made from, the digest of the image's manifest,
+  /// or the sha256 of kernel file and modules.
   public var digest: Digest
   /// The reference that people call it by, `debian/linux-image-6.1.0-56-cloud-amd64:6.1.192-2` unless told otherwise.
   public var name: String
   /// The kernel's release, as `uname -r` prints it in the guest and `/lib/modules` has it.
   public var version: String
-  /// The Debian package's name, version and architecture.
+  /// What it was made from: the Debian package's name, version and architecture; an image's or a file's name stands in
+  /// the package's place, an image's digest or the kernel's release in its version's.
   public var package: String
   public var packageVersion: String
   public var architecture: String
-  /// The source as it was given to the import: `apt:PACKAGE` or a path.
+  /// The source as it was given to the import: `apt:PACKAGE`, a path, an image.
   public var source: String
   /// When it was imported.
   public var created: Date

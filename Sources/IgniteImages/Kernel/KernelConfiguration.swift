@@ -3,8 +3,11 @@ struct KernelConfiguration: Sendable {
   static let sizeLimit = 4 << 20
 
   private var values: [String: String] = [:]
+  /// The file's bytes.
+  let text: [UInt8]
 
   init(_ text: [UInt8]) {
+    self.text = text
     for line in text.split(separator: UInt8(ascii: "\n")) {
       guard line.starts(with: Array("CONFIG_".utf8)), let equals = line.firstIndex(of: UInt8(ascii: "=")) else {
         continue
@@ -52,5 +55,20 @@ public struct KernelFacts: Sendable, Hashable, Codable {
     hasVsock = configuration.has("VIRTIO_VSOCKETS")
     hasVirtioFS = configuration.has("VIRTIO_FS")
     hasVirtioPCI = configuration.isBuiltIn("PCI") && configuration.has("VIRTIO_PCI")
+  }
+
+  /// What modules and strings tell of a kernel whose configuration is not known.
+  init(_ tree: ModuleTree, _ scan: KernelScan?) {
+    func has(_ name: String) -> Bool { tree.isBuiltin(name) || tree[name] != nil }
+    hasACPI =
+      scan?.findsDevicesByACPI == true || tree["virtio_mmio"]?.aliases.contains { $0.contains("LNRO0005") } == true
+    hasVirtioMMIOCommandLine = scan?.takesDevicesByCommandLine == true
+    hasSMP = scan?.hasSMP == true
+    virtioBuiltIn = ["virtio", "virtio_mmio", "virtio_blk", "virtio_net"].allSatisfy(tree.isBuiltin)
+    hasOverlay = has("overlay")
+    hasVMGenID = has("vmgenid")
+    hasVsock = has("vmw_vsock_virtio_transport")
+    hasVirtioFS = has("virtiofs")
+    hasVirtioPCI = has("virtio_pci")
   }
 }

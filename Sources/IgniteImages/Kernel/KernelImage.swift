@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// Linux as Debian ships it: a bzImage (Documentation/arch/x86/boot.rst) around a packed ELF `vmlinux`.
+/// Linux as it is shipped: an ELF `vmlinux`, or a bzImage (Documentation/arch/x86/boot.rst) around a packed one.
 enum KernelImage {
   /// The most bytes that an unpacked kernel may have.
   static let vmlinuxLimit: UInt64 = 512 << 20
@@ -16,13 +16,17 @@ enum KernelImage {
   private static let executable: UInt16 = 2
   private static let pvhNoteType: UInt32 = 18
 
-  /// Unpacks a bzImage into an ELF file. Blocking.
+  /// Unpacks a kernel into an ELF file. Blocking.
   ///
   /// - Parameters:
-  ///   - image: the bzImage, at its first byte.
+  ///   - image: the bzImage, or the ELF file itself, at its first byte.
   ///   - path: where the ELF file is made; it must not exist.
   /// - Returns: the ELF file's size in bytes.
   static func unpack(_ image: any ByteSource, to path: String) throws(ImageError) -> UInt64 {
+    let image = try PeekedByteSource(image, count: headSize)
+    if image.head.starts(with: [0x7f, 0x45, 0x4c, 0x46]) {
+      return try SparseFile.write(LimitedByteSource(image, limit: vmlinuxLimit), to: path)
+    }
     let payload = try payload(of: image)
     let peeked = try PeekedByteSource(payload, count: 6)
     let unpacked: any ByteSource
@@ -42,11 +46,11 @@ enum KernelImage {
   }
 
   /// The packed kernel within a bzImage (boot.rst, payload_offset and payload_length).
-  private static func payload(of image: any ByteSource) throws(ImageError) -> any ByteSource {
-    let peeked = try PeekedByteSource(image, count: headSize)
-    let head = peeked.head
+  private static func payload(of image: PeekedByteSource) throws(ImageError) -> any ByteSource {
+    let head = image.head
     guard head.count == headSize, head.littleEndian(at: Field.magic, bytes: 4) == 0x5372_6448 else {
-      throw ImageError(.corrupt, "it is no Linux bzImage: the setup header's magic number is wrong")
+      throw ImageError(
+        .corrupt, "it is neither an ELF file nor a Linux bzImage: the setup header's magic number is wrong")
     }
     guard head.littleEndian(at: Field.version, bytes: 2) >= 0x0208 else {
       throw ImageError(.unsupported, "it follows a boot protocol older than 2.08, which does not tell its payload")
@@ -58,9 +62,9 @@ enum KernelImage {
     guard length > 0, length <= vmlinuxLimit, start <= vmlinuxLimit else {
       throw ImageError(.corrupt, "its setup header tells a payload of \(length) bytes at byte \(start)")
     }
-    let skipped = try PrefixByteSource(peeked, length: start).drain()
+    let skipped = try PrefixByteSource(image, length: start).drain()
     guard skipped == start else { throw ImageError(.corrupt, "it is truncated: it ends before its payload") }
-    return PrefixByteSource(peeked, length: length)
+    return PrefixByteSource(image, length: length)
   }
 
   /// Checks that a file is an x86-64 kernel that boots by PVH, as QEMU's microvm machine does it: an ELF executable with

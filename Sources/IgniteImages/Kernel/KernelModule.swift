@@ -15,6 +15,8 @@ struct KernelModule: Sendable {
   /// What it wants loaded before or after, as `softdep=` says it.
   var softDependencies: [String] = []
   var symbols: [String] = []
+  /// The release of the kernel that it was built for: the first word of `vermagic=`.
+  var release: String?
 
   /// The name of a module's file without its ending, in the kernel's spelling; nil when this is no module's file.
   static func name(ofFile file: some StringProtocol) -> String? {
@@ -68,6 +70,7 @@ struct KernelModule: Sendable {
       switch text[..<equals] {
       case "depends": dependencies += value.split(separator: ",").map { String($0.map { $0 == "-" ? "_" : $0 }) }
       case "alias": aliases.append(value)
+      case "vermagic": release = value.split(separator: " ").first.map(String.init)
       case "softdep": softDependencies.append(value)
       default: continue
       }

@@ -1,4 +1,38 @@
-/// Makes a kernel's files out of a Debian package, in one pass over it: `vmlinux`, `modules.ext4`, `modules.cpio`.
+/// What a kernel's files are made from.
+struct KernelFiles {
+  /// What it is, in an error's words: `the package linux-image-6.1.0-56-cloud-amd64`.
+  var what: String
+  /// What names the content of the modules' disk.
+  var identity: String
+  /// A kernel that is unpacked already; nil where it is to be found among the files.
+  var kernel: Kernel?
+  /// The files as an unpacked tar stream, from its beginning, each time anew.
+  var open: () throws(ImageError) -> any ByteSource
+
+  /// An unpacked kernel.
+  struct Kernel {
+    var version: String
+    var size: UInt64
+    var scan: KernelScan
+    /// nil where nothing tells it.
+    var configuration: KernelConfiguration?
+  }
+
+  init(_ package: DebianPackage) {
+    what = "the package \(displayName(package.name.utf8))"
+    identity = "modules of \(package.name) \(package.version)"
+    open = { () throws(ImageError) in try package.files() }
+  }
+
+  init(what: String, identity: String, kernel: Kernel, open: @escaping () throws(ImageError) -> any ByteSource) {
+    self.what = what
+    self.identity = identity
+    self.kernel = kernel
+    self.open = open
+  }
+}
+
+/// Makes a kernel's files, in one pass over what they are made from: `vmlinux`, `modules.ext4`, `modules.cpio`.
 /// Everything blocks.
 struct KernelUnpacker {
   /// What the package turned out to hold.
@@ -21,7 +55,7 @@ struct KernelUnpacker {
     "modules.softdep", "modules.devname", "modules.builtin.bin", "modules.builtin.alias.bin",
   ]
 
-  private let package: DebianPackage
+  private let files: KernelFiles
   private let directory: String
   private let check: (UInt64) throws(ImageError) -> Void
 
@@ -36,13 +70,16 @@ struct KernelUnpacker {
   private var kept: [String: [UInt8]] = [:]
 
   /// - Parameters:
-  ///   - package: the kernel's package.
-  ///   - directory: an empty directory to make the files in.
+  ///   - files: what the kernel is made from.
+  ///   - directory: a directory to make the files in, empty but for a kernel that is unpacked already.
   ///   - check: is told the unpacked bytes so far, every now and then; may throw to stop.
   init(
-    _ package: DebianPackage, into directory: String, check: @escaping (UInt64) throws(ImageError) -> Void
+    _ files: KernelFiles, into directory: String, check: @escaping (UInt64) throws(ImageError) -> Void
   ) {
-    self.package = package
+    self.files = files
+    version = files.kernel?.version
+    vmlinuxSize = files.kernel?.size
+    configuration = files.kernel?.configuration
     self.directory = directory
     self.check = check
   }
@@ -58,13 +95,16 @@ struct KernelUnpacker {
         .notFound, "it holds no kernel: there is no boot/vmlinuz-VERSION in it",
         advice: "name a package linux-image-VERSION, e.g. apt:linux-image-cloud-amd64")
     }
-    guard let configuration else { throw ImageError(.corrupt, "it holds no boot/config-\(version)") }
+    guard configuration != nil || files.kernel != nil else {
+      throw ImageError(.corrupt, "it holds no boot/config-\(version)")
+    }
     guard modulesVersion == nil || modulesVersion == version else {
       throw ImageError(.corrupt, "its kernel is \(version) and its modules are those of \(modulesVersion ?? "")")
     }
+    try checkRelease(version)
     try KernelImage.check("\(directory)/vmlinux")
 
-    let tree = moduleTree(configuration)
+    let tree = moduleTree()
     if let disk {
       for file in try ModuleIndex.files(of: tree, builtinInformation: lists["modules.builtin.modinfo"] ?? []) {
         try disk.addFile(file.name, FileAttributes(mode: 0o644), data: MemoryByteSource(file.bytes))
@@ -75,8 +115,22 @@ struct KernelUnpacker {
     try keepMissing(of: chosen)
     let (archive, names) = try archive(chosen)
     return Result(
-      version: version, facts: KernelFacts(configuration), vmlinuxSize: vmlinuxSize, moduleCount: tree.modules.count,
+      version: version, facts: facts(tree), vmlinuxSize: vmlinuxSize, moduleCount: tree.modules.count,
       modulesArchive: archive, initrdModules: names)
+  }
+
+  /// Modules of another build would be refused by the kernel, one after the other.
+  private func checkRelease(_ version: String) throws(ImageError) {
+    guard let module = modules.first(where: { $0.release.map { $0 != version } ?? false }) else { return }
+    throw ImageError(
+      .corrupt,
+      "its kernel is \(displayName(version.utf8)), and the module \(displayName(module.name.utf8)) was built for "
+        + displayName((module.release ?? "").utf8), advice: "take kernel and modules of one build")
+  }
+
+  private func facts(_ tree: ModuleTree) -> KernelFacts {
+    if let configuration { return KernelFacts(configuration) }
+    return KernelFacts(tree, files.kernel?.scan)
   }
 
   // MARK: - The package's files
@@ -126,7 +180,7 @@ struct KernelUnpacker {
     var limits = TarLimits()
     limits.entries = 200_000
     limits.fileBytes = 1 << 30
-    let source = try package.files()
+    let source = try files.open()
     var total: UInt64 = 0
     var told: UInt64 = 0
     let check = check
@@ -143,12 +197,16 @@ struct KernelUnpacker {
   }
 
   private mutating func readKernel(_ version: String, _ reader: TarReader) throws(ImageError) {
-    guard self.version == nil else { throw ImageError(.unsupported, "the package holds more than one kernel") }
-    guard !version.isEmpty, version.utf8.count <= 64, version.utf8.allSatisfy(Self.isVersionByte) else {
+    guard self.version == nil else { throw ImageError(.unsupported, "it holds more than one kernel") }
+    guard Self.isVersion(version) else {
       throw ImageError(.corrupt, "the kernel's version is none")
     }
     self.version = version
     vmlinuxSize = try KernelImage.unpack(reader.data, to: "\(directory)/vmlinux")
+  }
+
+  static func isVersion(_ text: String) -> Bool {
+    !text.isEmpty && text.utf8.count <= 64 && text.utf8.allSatisfy(isVersionByte) && text != "." && text != ".."
   }
 
   private static func isVersionByte(_ byte: UInt8) -> Bool {
@@ -164,7 +222,7 @@ struct KernelUnpacker {
     _ entry: TarEntry, _ version: String, _ path: String, _ reader: TarReader
   ) throws(ImageError) {
     guard modulesVersion == nil || modulesVersion == version else {
-      throw ImageError(.unsupported, "the package holds the modules of more than one kernel")
+      throw ImageError(.unsupported, "it holds the modules of more than one kernel")
     }
     // Links to the sources that the modules were built from, which a guest lacks.
     if path == "build" || path == "source" || Self.generated.contains(path) { return }
@@ -188,7 +246,7 @@ struct KernelUnpacker {
 
   private mutating func modulesDisk() throws(ImageError) -> BaseDiskBuilder {
     if let disk { return disk }
-    var options = BaseDiskBuilder.Options(identity: "modules of \(package.name) \(package.version)")
+    var options = BaseDiskBuilder.Options(identity: files.identity)
     options.label = "ignite-modules"
     options.maximumInodes = 250_000
     options.maximumBytes = DebianPackage.dataLimit
@@ -201,7 +259,7 @@ struct KernelUnpacker {
     _ entry: TarEntry, _ path: String, _ reader: TarReader, _ disk: BaseDiskBuilder
   ) throws(ImageError) {
     guard modules.count < ModuleTree.moduleLimit, let name = KernelModule.name(ofFile: path) else {
-      throw ImageError(.limitExceeded, "the package has more than \(ModuleTree.moduleLimit) modules")
+      throw ImageError(.limitExceeded, "it has more than \(ModuleTree.moduleLimit) modules")
     }
     guard !name.isEmpty, !path.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7f }) else {
       throw ImageError(.corrupt, "no module can have such a name")
@@ -221,12 +279,13 @@ struct KernelUnpacker {
 
   // MARK: - The initrd's modules
 
-  private func moduleTree(_ configuration: KernelConfiguration) -> ModuleTree {
+  private func moduleTree() -> ModuleTree {
     func lines(_ name: String) -> [Substring] {
       String(decoding: lists[name] ?? [], as: UTF8.self).split(separator: "\n")
     }
     // A kernel without modules has no list of what is built in.
-    let builtin = InitrdModules.rows.filter { configuration.isBuiltIn($0.option) }.map { Substring($0.name + ".ko") }
+    let builtin = InitrdModules.rows.filter { configuration?.isBuiltIn($0.option) ?? false }
+      .map { Substring($0.name + ".ko") }
     return ModuleTree(modules, order: lines("modules.order"), builtin: lines("modules.builtin") + builtin)
   }
 

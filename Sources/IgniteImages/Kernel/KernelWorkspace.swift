@@ -6,7 +6,7 @@ internal import Synchronization
 /// A private directory below `kernels/`, held by a lock and removed at the end. What a killed process left is unlocked,
 /// so the next import removes it.
 final class KernelWorkspace {
-  static let prefixes = [".import-", ".apt-", ".remove-"]
+  static let prefixes = [".import-", ".apt-", ".files-", ".remove-"]
 
   let path: String
   private let descriptor: OwnedDescriptor

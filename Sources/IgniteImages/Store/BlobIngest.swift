@@ -112,6 +112,10 @@ extension ImageError {
 
   /// A source's error in this module's terms; the original stays its cause.
   init(_ error: OCIError) {
+    if let original = error.cause as? ImageError, original.message == error.message {
+      self = original
+      return
+    }
     let code: Code =
       switch error.code {
       case .invalidReference: .invalidReference

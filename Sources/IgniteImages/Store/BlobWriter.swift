@@ -61,16 +61,23 @@ final class BlobWriter {
         .corrupt, "the data has the digest \(found.short) where its descriptor says \(digest.short)",
         advice: "the registry or its cache is damaged: push the image again")
     }
-    let number = file.descriptor.number
-    if fchmod(number, 0o444) != 0 { throw .system("write", file.path) }
-    if fsync(number) != 0 { throw .system("sync", file.path) }
-    try makeDirectory(store.blobs)
-    let target = try store.path(of: digest)
-    if rename(file.path, target) != 0 { throw .system("make", target) }
-    try syncDirectory(store.blobs)
+    try store.adopt(file, as: digest)
     file.descriptor.close()
   }
 
   /// Deletes what was written, unless it was committed.
   func abandon() { file.remove() }
+}
+
+extension ContentStore {
+  /// Gives a file with the content of that digest its place among the blobs, on stable storage.
+  func adopt(_ file: IngestFile, as digest: Digest) throws(ImageError) {
+    let number = file.descriptor.number
+    if fchmod(number, 0o444) != 0 { throw .system("write", file.path) }
+    if fsync(number) != 0 { throw .system("sync", file.path) }
+    try makeDirectory(blobs)
+    let target = try path(of: digest)
+    if rename(file.path, target) != 0 { throw .system("make", target) }
+    try syncDirectory(blobs)
+  }
 }

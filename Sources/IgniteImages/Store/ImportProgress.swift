@@ -4,6 +4,8 @@ public import IgniteOCI
 public enum ImportProgress: Sendable, Hashable {
   /// The source is asked for the manifest of this name.
   case resolving(String)
+  /// An archive that comes as a stream is read to its end first: bytes so far.
+  case reading(String, done: Int64)
   /// The manifest is known; its layers, lowest first. Layer numbers below are positions in this list.
   case resolved(layers: [Descriptor])
   /// A layer's transfer: bytes that are here, of how many.

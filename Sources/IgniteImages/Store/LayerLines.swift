@@ -22,6 +22,9 @@ struct LayerLines {
     case .resolving(let name):
       status = "resolving \(ImageImporter.printable(name))"
       return status
+    case .reading(let name, let done):
+      status = "reading \(ImageImporter.printable(name))" + (done > 0 ? "  \(byteCount(done))" : "")
+      return done > 0 ? nil : status
     case .resolved(let descriptors):
       layers = descriptors.map { Line(digest: $0.digest, total: $0.size) }
       return nil

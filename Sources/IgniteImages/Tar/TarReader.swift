@@ -7,6 +7,7 @@ public final class TarReader {
 
   let source: any ByteSource
   let limits: TarLimits
+  private let skipping: (any SkippingByteSource)?
   private let buffer: UnsafeMutableRawBufferPointer
   private var start = 0
   private var end = 0
@@ -33,6 +34,7 @@ public final class TarReader {
   public init(_ source: any ByteSource, limits: TarLimits = TarLimits()) {
     self.source = source
     self.limits = limits
+    skipping = source as? any SkippingByteSource
     buffer = .allocate(byteCount: Self.bufferSize, alignment: 64)
   }
 
@@ -103,6 +105,9 @@ public final class TarReader {
     position += UInt64(count)
     return count
   }
+
+  /// Where the current member's data begins in the source, as long as none of it was read.
+  var dataOffset: UInt64 { bytesRead - UInt64(end - start) }
 
   /// The current member's content as a source of its own, good until `next()` is called.
   public var data: any ByteSource {
@@ -274,6 +279,13 @@ public final class TarReader {
   /// Skips what is left of the current member, with its padding.
   private func skipData() throws(ImageError) {
     while stored > 0 || padding > 0 {
+      if start == end, stored > UInt64(Self.bufferSize), let skipping {
+        let count = try skipping.skip(stored)
+        bytesRead += count
+        stored -= count
+        if stored > 0 { throw truncated("inside \(current?.displayPath ?? "a member")") }
+        continue
+      }
       if start == end, try fill() == 0 { throw truncated("inside \(current?.displayPath ?? "a member")") }
       let count = Int(min(UInt64(end - start), stored))
       start += count

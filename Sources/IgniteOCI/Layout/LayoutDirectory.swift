@@ -72,12 +72,12 @@ struct LayoutDirectory: Sendable {
 }
 
 /// An open regular file, closed with its last use.
-final class LayoutFile: Sendable {
+package final class LayoutFile: Sendable {
   private let descriptor: Int32
-  let size: Int64
+  package let size: Int64
 
   /// Takes the descriptor over.
-  init(descriptor: Int32, path: String) throws(OCIError) {
+  package init(descriptor: Int32, path: String) throws(OCIError) {
     self.descriptor = descriptor
     var status = stat()
     let failure = fstat(descriptor, &status)
@@ -89,7 +89,7 @@ final class LayoutFile: Sendable {
 
   deinit { close(descriptor) }
 
-  func readAll(_ count: Int, _ path: String) throws(OCIError) -> [UInt8] {
+  package func readAll(_ count: Int, _ path: String) throws(OCIError) -> [UInt8] {
     var bytes: [UInt8] = []
     while bytes.count < count {
       let piece = try read(at: Int64(bytes.count), count: count - bytes.count, path)
@@ -100,45 +100,59 @@ final class LayoutFile: Sendable {
   }
 
   /// At most `count` bytes at an offset; none at the end.
-  func read(at offset: Int64, count: Int, _ path: String) throws(OCIError) -> [UInt8] {
-    var failure: Int32 = 0
+  package func read(at offset: Int64, count: Int, _ path: String) throws(OCIError) -> [UInt8] {
+    var failure: OCIError?
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      var got = 0
-      repeat {
-        got = pread(descriptor, buffer.baseAddress, count, off_t(offset))
-      } while got < 0 && errno == EINTR
-      if got < 0 { failure = errno }
-      filled = max(got, 0)
+      do throws(OCIError) {
+        filled = try read(at: offset, into: UnsafeMutableRawBufferPointer(buffer), path)
+      } catch {
+        failure = error
+      }
     }
-    guard failure == 0 else {
-      throw OCIError(.fileSystem, "cannot read \(path): \(String(cString: strerror(failure)))")
-    }
+    if let failure { throw failure }
     return bytes
+  }
+
+  /// Fills the front of a buffer with the bytes at an offset; returns how many, 0 at the end.
+  package func read(
+    at offset: Int64, into buffer: UnsafeMutableRawBufferPointer, _ path: String
+  ) throws(OCIError) -> Int {
+    var got = 0
+    repeat {
+      got = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+    } while got < 0 && errno == EINTR
+    guard got >= 0 else {
+      throw OCIError(.fileSystem, "cannot read \(path): \(String(cString: strerror(errno)))")
+    }
+    return got
   }
 }
 
 /// Reads a blob of a layout in pieces, on a thread of its own.
-actor LayoutBlobReader: BlobReader {
+package actor LayoutBlobReader: BlobReader {
   private let executor = ThreadExecutor(name: "ignite-layout")
   private let file: LayoutFile
   private let path: String
+  private let start: Int64
   private let size: Int64
   private var offset: Int64 = 0
 
   private static let pieceSize = 512 << 10
 
-  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+  package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-  init(file: LayoutFile, path: String, size: Int64) {
+  /// - Parameter start: where the blob begins in the file.
+  package init(file: LayoutFile, path: String, start: Int64 = 0, size: Int64) {
     self.file = file
     self.path = path
+    self.start = start
     self.size = size
   }
 
-  func next() async throws(OCIError) -> BlobChunk? {
+  package func next() async throws(OCIError) -> BlobChunk? {
     guard !Task.isCancelled else { throw .cancelled }
     guard offset < size else { return nil }
-    let bytes = try file.read(at: offset, count: Int(min(Int64(Self.pieceSize), size - offset)), path)
+    let bytes = try file.read(at: start + offset, count: Int(min(Int64(Self.pieceSize), size - offset)), path)
     guard !bytes.isEmpty else {
       throw OCIError(.sizeMismatch, "\(path) became shorter while it was read")
     }

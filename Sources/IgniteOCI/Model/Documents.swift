@@ -106,7 +106,7 @@ enum ManifestDocument {
 }
 
 /// Decodes JSON from outside; what is wrong is said in words of the document.
-func decodeDocument<Document: Decodable>(
+package func decodeDocument<Document: Decodable>(
   _ type: Document.Type, _ bytes: [UInt8], _ what: String
 ) throws(OCIError) -> Document {
   do {

@@ -14,6 +14,12 @@ struct ImageCommand: AsyncParsableCommand {
 
 /// Image names as people write them.
 enum ImageNames {
+  /// What can be named as the source of an image.
+  static let sources = """
+    A reference (registry/name:tag), oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], \
+    docker-daemon:NAME[:TAG], or - for an archive from standard input.
+    """
+
   static func familiar(_ canonical: String) -> String { (try? Reference(canonical))?.familiar ?? canonical }
 }
 
@@ -26,7 +32,7 @@ struct ImageImport: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The name that the image gets here.", valueName: "reference"))
   var name: String?
 
-  @Argument(help: "A reference (registry/name:tag), or oci:DIR[:TAG].")
+  @Argument(help: ArgumentHelp(ImageNames.sources, valueName: "source"))
   var source: String
 
   func run() async throws {

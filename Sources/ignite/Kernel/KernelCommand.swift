@@ -25,12 +25,21 @@ struct KernelImport: AsyncParsableCommand {
   @Flag(name: .customLong("default"), help: "Give it to VMs that name no kernel.")
   var makeDefault = false
 
-  @Argument(help: "A Debian package: FILE.deb, or apt:PACKAGE to have it downloaded.")
+  @Option(
+    help: ArgumentHelp(
+      "Where a kernel file's modules are: /lib/modules/VERSION, or the folder above it.", valueName: "dir"))
+  var modules: String?
+
+  @Argument(
+    help: """
+      apt:PACKAGE or FILE.deb, a Debian package; a vmlinux or bzImage file; or an image with a kernel in /boot and its \
+      modules in /lib/modules, from any source that `image import` takes.
+      """)
   var source: String
 
   func run() async throws {
     let record = try await Interrupts.run { _ in
-      try await global.engine().importKernel(source, name: name, makeDefault: makeDefault) {
+      try await global.engine().importKernel(source, modules: modules, name: name, makeDefault: makeDefault) {
         KernelProgress.shared.show($0)
       }
     }
@@ -109,7 +118,7 @@ private final class KernelProgress: Sendable {
 
   func show(_ progress: KernelImportProgress) {
     switch progress {
-    case .resolving(let package): CommandLineTool.say("asking apt for \(package)")
+    case .resolving(let package): CommandLineTool.say("resolving \(package)")
     case .downloading(let package, let bytes):
       CommandLineTool.say("downloading \(package) (\(ByteQuantity(bytes: bytes).rounded))")
     case .unpacking(let package, _, _):

@@ -12,7 +12,7 @@ struct CreateCommand: AsyncParsableCommand {
   @OptionGroup(title: "VM options") var create: CreateOptions
   @OptionGroup(title: "Process options") var process: ProcessOptions
 
-  @Argument(help: "A reference, or oci:DIR[:TAG].")
+  @Argument(help: ArgumentHelp(ImageNames.sources))
   var image: String
 
   @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")

@@ -24,13 +24,18 @@ struct RunCommand: AsyncParsableCommand {
     name: [.customShort("d"), .customLong("detach")], help: "Print the VM's UID once its process runs, and return.")
   var detach = false
 
-  @Argument(help: "A reference, or oci:DIR[:TAG].")
+  @Argument(help: ArgumentHelp(ImageNames.sources))
   var image: String
 
   @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
   var command: [String] = []
 
   func run() async throws {
+    if image == "-", process.interactive {
+      throw EngineError(
+        .invalidArgument, "-i and the image - both want standard input",
+        advice: "import the image first: ignite image import - --name NAME")
+    }
     if !detach { try Foreground.checkTerminal(tty: process.tty, interactive: process.interactive) }
     let request = try create.request(image: image, command: command, process: process)
     let status = try await Interrupts.run { interrupts in try await run(request, interrupts) }
