@@ -81,14 +81,17 @@ final class RunningProgram: Sendable {
   func readErrors() async throws -> [UInt8] { try await Self.readAll(errors) }
 
   /// Reads standard output up to and with `text`; what came is returned when the output ends before.
-  func readOutput(until text: String) async throws -> String {
-    let output = output
+  func readOutput(until text: String) async throws -> String { try await Self.readUntil(output, until: text) }
+  /// The same of standard error.
+  func readErrors(until text: String) async throws -> String { try await Self.readUntil(errors, until: text) }
+
+  private static func readUntil(_ descriptor: FileDescriptor, until text: String) async throws -> String {
     let wanted = Array(text.utf8)
     return try await ThreadExecutor.run(name: "test-read") { () throws(SystemError) -> String in
       var bytes: [UInt8] = []
       var byte: UInt8 = 0
       while bytes.suffix(wanted.count) != wanted[...] {
-        if try retrying("read", { read(output.number, &byte, 1) }) == 0 { break }
+        if try retrying("read", { Glibc.read(descriptor.number, &byte, 1) }) == 0 { break }
         bytes.append(byte)
       }
       return String(decoding: bytes, as: UTF8.self)
