@@ -21,6 +21,7 @@ extension Engine {
     let reference = try ImageSourceReference(source)
     let given = try name.map { (text) throws(OCIError) in try Reference(text) }
     let source = try await imageSource(reference, store: ContentStore(root: paths.data), progress: progress)
+    defer { source.close() }
     let name = try given ?? (source as? ArchiveSource)?.defaultName ?? reference.defaultName()
     return try await ImageImporter(root: paths.data).importImage(
       source: source, name: name.description, progress: progress, record: { try await recordImage($0) })

@@ -74,6 +74,7 @@ import Testing
     } else {
       source = try await ArchiveSource.open(reference, store: store, environment: [:]) { _ in }
     }
+    defer { source.close() }
     let resolved = try await source.resolve(platform: .host)
     #expect(Digest.sha256(of: resolved.bytes) == resolved.descriptor.digest)
     for descriptor in resolved.manifest.layers + [resolved.manifest.config] {

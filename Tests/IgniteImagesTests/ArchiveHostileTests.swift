@@ -27,6 +27,7 @@ import Testing
     let reference = try ImageSourceReference("\(kind):\(file)\(image)")
     let placed = await #expect(throws: ImageError.self, sourceLocation: location) {
       let source = try await ArchiveSource.open(reference, store: store, environment: [:]) { _ in }
+      defer { source.close() }
       try await importer.importImage(source: source)
     }
     errors.append(try #require(placed, sourceLocation: location))
@@ -34,6 +35,7 @@ import Testing
       let interruption = try StreamInterruption()
       let table = try ArchiveReading.spool(MemoryByteSource(bytes), into: store, interruption) { _ in }
       let source = try ArchiveSource(reference, table: table, store: store, interruption)
+      defer { source.close() }
       try await importer.importImage(source: source)
     }
     errors.append(try #require(streamed, sourceLocation: location))
@@ -125,7 +127,7 @@ import Testing
     let count = try TestDockerArchive.make([.init(layers: [one, one], config: config)])
     try await expect(count, .corrupt, "lists 2 layers and the image's configuration 1")
     let good = try TestDockerArchive.make([.init(layers: [one])])
-    let changed = String(decoding: good, as: UTF8.self).replacingOccurrences(of: "/bin/true", with: "/bin/bash")
+    let changed = String(decoding: good, as: UTF8.self).replacingOccurrences(of: "\"linux\"", with: "\"minix\"")
     try await expect(Array(changed.utf8), .corrupt, "has the digest")
   }
 
@@ -154,9 +156,10 @@ import Testing
     for number in 0..<4200 { archive.file("\(number)" + String(repeating: "n", count: 4000)) }
     try await expect(archive.finished, .limitExceeded, "names in the archive")
     // A member that is said to be larger than any layer.
-    var huge = TestArchive.Header("huge", type: "0")
-    huge.size = 65 << 30
-    try await expect(huge.encoded, .limitExceeded, "huge")
+    var huge = TestArchive()
+    huge.addRecords([("size", Array("\(65 << 30)".utf8))])
+    huge.addRaw(TestArchive.Header("huge", type: "0").encoded)
+    try await expect(huge.bytes, .limitExceeded, "huge")
   }
 
   @Test func sparseMembersAreRefusedWhereTheyAreMeant() async throws {

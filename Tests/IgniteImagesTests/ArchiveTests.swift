@@ -19,6 +19,7 @@ import Testing
 
   private func importing(_ source: String) async throws -> ImportedImage {
     let archive = try await ArchiveSource.open(source, store: store)
+    defer { archive.close() }
     return try await importer.importImage(source: archive, name: archive.defaultName.description)
   }
 
@@ -180,10 +181,14 @@ import Testing
     #expect(try await failure("docker-archive:\(try write("junk", Array(repeating: 7, count: 5000)))").code == .corrupt)
     let other = try write("other.tar", TestArchive.make { $0.file("README", "hello") })
     #expect(try await failure("docker-archive:\(other)").message.contains("no archive of an image"))
-    #expect(try await failure("docker-daemon:nginx").message.contains("/var/run/docker.sock"))
     let docker = try write("d.tar", TestDockerArchive.make([.init(tags: ["a:1"], layers: [])]))
     #expect(try await failure("oci-archive:\(docker)").advice?.contains("docker-archive:") == true)
     let remote = try ImageSourceReference("docker-daemon:nginx")
+    let none = await #expect(throws: ImageError.self) {
+      let host = "unix://\(scratch.file("no.sock"))"
+      return try await ArchiveSource.open(remote, store: store, environment: ["DOCKER_HOST": host]) { _ in }
+    }
+    #expect(none?.message.contains("no.sock") == true && none?.advice?.contains("dockerd") == true)
     let error = await #expect(throws: ImageError.self) {
       try await ArchiveSource.open(remote, store: store, environment: ["DOCKER_HOST": "tcp://1.2.3.4:5"]) { _ in }
     }

@@ -93,11 +93,11 @@ enum ArchiveReading {
     let peeked = try PeekedByteSource(source, count: Compression.magicLength)
     switch Compression.detect(peeked.head) {
     case .xz: return try XZByteSource(peeked, limit: ArchiveLimits.unpackedBytes, concatenated: true)
-    case .zstd, .bzip2:
+    case .bzip2:
       throw ImageError(
-        .unsupported, "the archive is packed with a method that is not supported here",
-        advice: "unpack it on the way: zstdcat FILE | ignite image import -")
-    case .none, .gzip: return try Compression.unpacked(peeked, limit: ArchiveLimits.unpackedBytes).source
+        .unsupported, "the archive is packed with bzip2, which is not supported",
+        advice: "unpack it on the way: bzcat FILE | ignite image import -")
+    case .none, .gzip, .zstd: return try Compression.unpacked(peeked, limit: ArchiveLimits.unpackedBytes).source
     }
   }
 }

@@ -69,7 +69,8 @@ public final class ArchiveSource: ImageSource {
         limit: LayoutImages.markerSize, LayoutImages.markerName)
       let index = try table.file(LayoutImages.indexName).bytes(limit: Limits.manifestSize, LayoutImages.indexName)
       do throws(OCIError) {
-        let images = try LayoutImages(marker: marker, index: index, place: "the archive", source: source, tag: given)
+        let images = try LayoutImages(
+          marker: marker, index: index, place: "the archive", source: source, name: reference.description, tag: given)
         image = .oci(images)
         if let name = images.reference {
           defaultName = name
@@ -105,11 +106,26 @@ public final class ArchiveSource: ImageSource {
     }
   }
 
-  deinit {
-    for lease in state.withLock({ $0.leases }) { lease.release() }
+  deinit { close() }
+
+  public func close() {
+    let leases = state.withLock { state in
+      defer { state.leases = [] }
+      return state.leases
+    }
+    for lease in leases { lease.release() }
+    for file in table.spooled { file.file.remove() }
   }
 
   public func resolve(platform: Platform) async throws(OCIError) -> ResolvedImage {
+    do throws(OCIError) {
+      return try await find(platform)
+    } catch {
+      throw error.message.hasPrefix(name) ? error : error.prefixed(name)
+    }
+  }
+
+  private func find(_ platform: Platform) async throws(OCIError) -> ResolvedImage {
     let resolved: ResolvedImage
     switch image {
     case .docker(let entry):

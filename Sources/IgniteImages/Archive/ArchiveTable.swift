@@ -37,6 +37,14 @@ struct ArchiveTable: Sendable {
     DockerArchive.manifestName, LayoutImages.markerName, LayoutImages.indexName,
   ]
 
+  /// The files that a stream's members are in.
+  var spooled: [SpooledFile] {
+    members.values.compactMap { member in
+      if case .file(.spooled(let file)) = member { return file }
+      return nil
+    }
+  }
+
   /// Whether there is a member of that name, a link or not.
   func has(_ name: String) -> Bool { members[name] != nil }
 

@@ -10,6 +10,7 @@ extension KernelImportJob {
     defer { folder.remove() }
     let importer = ImageImporter(root: folder.path)
     let source = try await openImage(reference, importer.store)
+    defer { source.close() }
     let resolved: ResolvedImage
     do throws(OCIError) { resolved = try await source.resolve(platform: .host) } catch { throw ImageError(error) }
     let digest = resolved.descriptor.digest
@@ -45,10 +46,10 @@ extension KernelImportJob {
     for (position, (layer, diffID)) in zip(resolved.manifest.layers, diffIDs).enumerated() {
       do throws(ImageError) {
         let unpacked = try Compression.unpacked(try store.open(layer.digest))
-        let digesting = DigestingByteSource(unpacked.source, digest: DiffIDDigest())
-        try tree.apply(digesting, into: directory) { (_) throws(ImageError) in try cancellation.check() }
-        try digesting.drain()
-        guard digesting.finish() == DiffIDDigest.bytes(of: diffID) else {
+        let hashed = HashedByteSource(unpacked.source)
+        try tree.apply(hashed, into: directory) { (_) throws(ImageError) in try cancellation.check() }
+        try hashed.drain()
+        guard hashed.digest == diffID else {
           throw ImageError(
             .corrupt, "what is unpacked from it does not have the digest \(diffID.short) of the image's configuration",
             advice: "the image is damaged: build and push it again")
@@ -95,5 +96,21 @@ extension KernelImportJob {
       files: KernelFiles(what: "the kernel \(version)", identity: "modules of \(digest)", kernel: kernel) {
         () throws(ImageError) in KernelTarSource(tree, names)
       }, vmlinux: vmlinux)
+  }
+}
+
+/// Passes a stream through and keeps the sha256 of what went through.
+private final class HashedByteSource: ByteSource {
+  private let source: any ByteSource
+  private var hasher = DigestHasher()
+
+  init(_ source: any ByteSource) { self.source = source }
+
+  var digest: Digest { hasher.finalize() }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws(ImageError) -> Int {
+    let count = try source.read(into: buffer)
+    if count > 0 { hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count])) }
+    return count
   }
 }

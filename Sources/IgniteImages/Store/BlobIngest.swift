@@ -112,8 +112,8 @@ extension ImageError {
 
   /// A source's error in this module's terms; the original stays its cause.
   init(_ error: OCIError) {
-    if let original = error.cause as? ImageError, original.message == error.message {
-      self = original
+    if let original = error.cause as? ImageError {
+      self.init(original.code, error.message, advice: error.advice, cause: original.cause)
       return
     }
     let code: Code =

@@ -64,7 +64,7 @@ struct DiskAssembly {
 }
 
 /// The sha256 of a layer's tar.
-struct DiffIDDigest: StreamingDigest {
+private struct DiffIDDigest: StreamingDigest {
   private var hasher = DigestHasher()
 
   mutating func update(bufferPointer: UnsafeRawBufferPointer) { hasher.update(bufferPointer) }

@@ -9,11 +9,12 @@ package struct LayoutImages: Sendable {
   /// A tag, or with some tools a whole reference.
   private static let refName = "org.opencontainers.image.ref.name"
   /// The whole reference, as containerd and Docker write it beside the tag.
-  private static let imageName = "io.containerd.image.name"
+  private static let imageKey = "io.containerd.image.name"
 
   private let index: Index
   private let place: String
   private let source: String
+  private let name: String
   private let tag: String?
 
   /// - Parameters:
@@ -21,11 +22,15 @@ package struct LayoutImages: Sendable {
   ///   - index: the content of `index.json`.
   ///   - place: what holds the layout, in an error's words.
   ///   - source: the source as its user names it, without a tag.
+  ///   - name: the source with what chooses an image.
   ///   - tag: what chooses an image; nil where the layout holds one image only.
-  package init(marker: [UInt8], index: [UInt8], place: String, source: String, tag: String?) throws(OCIError) {
+  package init(marker: [UInt8], index: [UInt8], place: String, source: String, name: String, tag: String?)
+    throws(OCIError)
+  {
     struct Marker: Decodable { var imageLayoutVersion: String }
     self.place = place
     self.source = source
+    self.name = name
     self.tag = tag
     do throws(OCIError) {
       let version = try decodeDocument(Marker.self, marker, Self.markerName).imageLayoutVersion
@@ -51,14 +56,14 @@ package struct LayoutImages: Sendable {
     do throws(OCIError) {
       return try await ManifestResolver(platform: platform, fetch: fetch).resolve(root: root, bytes: manifest)
     } catch {
-      throw error.prefixed(source + (tag.map { ":\($0)" } ?? ""))
+      throw error.prefixed(name)
     }
   }
 
   /// The reference that the chosen image has by its annotations; nil where they tell no more than a tag.
   package var reference: Reference? {
     for entry in matching {
-      if let name = entry.annotations[Self.imageName], let reference = try? Reference(name) { return reference }
+      if let name = entry.annotations[Self.imageKey], let reference = try? Reference(name) { return reference }
       if let name = entry.annotations[Self.refName], name.contains(where: { $0 == "/" || $0 == ":" }),
         let reference = try? Reference(name)
       {
@@ -77,21 +82,21 @@ package struct LayoutImages: Sendable {
     guard let tag else { return true }
     if entry.annotations[Self.refName] == tag { return true }
     guard let wanted = try? Reference(tag) else { return false }
-    return [Self.imageName, Self.refName].contains { key in
+    return [Self.imageKey, Self.refName].contains { key in
       guard let name = entry.annotations[key], name.contains(where: { $0 == "/" || $0 == ":" }) else { return false }
       return (try? Reference(name)) == wanted
     }
   }
 
-  private func name(_ entry: Descriptor) -> String? {
-    entry.annotations[Self.imageName] ?? entry.annotations[Self.refName]
+  private func imageName(_ entry: Descriptor) -> String? {
+    entry.annotations[Self.imageKey] ?? entry.annotations[Self.refName]
   }
 
   /// The entry of `index.json` that the tag names, or the only one.
   private func choose(_ platform: Platform) throws(OCIError) -> Descriptor {
     guard !index.manifests.isEmpty else { throw OCIError(.notFound, "\(place) holds no image") }
     let entries = matching
-    let listed = Set(index.manifests.compactMap(name)).sorted().prefix(20).map { OCIError.quoted($0, limit: 100) }
+    let listed = Set(index.manifests.compactMap(imageName)).sorted().prefix(20).map { OCIError.quoted($0, limit: 100) }
       .joined(separator: ", ")
     guard let first = entries.first else {
       throw OCIError(
@@ -101,7 +106,9 @@ package struct LayoutImages: Sendable {
     // One image may stand there under several names.
     if entries.allSatisfy({ $0.digest == first.digest }) { return first }
     // The manifests of one image, a platform each, without an index of their own.
-    if Set(entries.compactMap(name)).count <= 1 { return try ManifestResolver.select(from: entries, for: platform) }
+    if Set(entries.compactMap(imageName)).count <= 1 {
+      return try ManifestResolver.select(from: entries, for: platform)
+    }
     throw OCIError(
       .notFound,
       tag.map { "\(place) has several images with the tag '\(OCIError.quoted($0))'" }

@@ -26,7 +26,7 @@ public struct LayoutSource: ImageSource {
       try directory.read(LayoutImages.indexName, limit: Limits.manifestSize)
     }
     let images = try LayoutImages(
-      marker: layout, index: index, place: "the layout \(path)", source: "oci:\(path)", tag: tag)
+      marker: layout, index: index, place: "the layout \(path)", source: "oci:\(path)", name: name, tag: tag)
     return try await images.resolve(platform: platform) { (descriptor) throws(OCIError) in
       try await blocking { () throws(OCIError) in try directory.readBlob(descriptor, limit: Limits.manifestSize) }
     }

@@ -8,6 +8,13 @@ public protocol ImageSource: Sendable {
 
   /// Starts reading a blob. What is read is not verified: compare its size and digest.
   func open(_ descriptor: Descriptor) async throws(OCIError) -> any BlobReader
+
+  /// Gives up what the source holds on this machine; it is of no use afterwards.
+  func close()
+}
+
+extension ImageSource {
+  public func close() {}
 }
 
 /// A blob being read, piece by piece: the next piece is fetched when it is asked for.
