@@ -118,7 +118,7 @@ import Testing
       let error = #expect(throws: ImageError.self) { try KernelSource(text, modules: modules) }
       #expect(error?.message.contains("--modules") == true)
     }
-    for wrong in ["", "apt:", "apt:-oDir=/x", "apt:a b", "apt:x/y", "linux-image", "apt:A", "apt:a=1", "dir:x", "A/b"] {
+    for wrong in ["", "apt:", "apt:-oDir=/x", "apt:a b", "apt:x/y", "linux-image", "apt:A", "apt:a=1", "dir:x", "a/B"] {
       let error = #expect(throws: ImageError.self, "\(wrong)") { try KernelSource(wrong) }
       #expect(error?.code == .invalidReference || wrong == "dir:x")
     }
