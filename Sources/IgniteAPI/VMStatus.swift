@@ -32,6 +32,8 @@ public struct VMStatus: Codable, Equatable, Sendable {
   public var kernelDigest: String?
   public var imageDigest: String?
   public var chainID: String?
+  /// The base disk's file name below `disks`: what keeps it there.
+  public var baseDisk: String?
   public var addresses: [String] = []
   public var restarts = 0
   /// The process's exit status as a shell shows it (128 + signal).

@@ -24,7 +24,7 @@ extension Engine {
         advice: "choose another, or remove that one: ignite rm \(name)")
     }
     let kernel = try await kernel(request.kernel)
-    let image = try await image(request.image, pull: request.pull, progress: progress)
+    var image = try await image(request.image, pull: request.pull, progress: progress)
     try Task.checkCancellation()
 
     var spec = VMSpec(image: VMSpec.Image(oci: image.name, pullPolicy: request.pull))
@@ -38,7 +38,15 @@ extension Engine {
     // What it will run is decided at every start; that it can be decided is checked now.
     _ = try ProcessPlanner(spec: spec, image: image.config.config, hostname: "vm").process()
 
-    let vm = try await remember(spec, image: image, request: request)
+    var remembered = try await remember(spec, image: image, request: request)
+    while remembered == nil {
+      // It was removed between the look at its record and now.
+      image = try await self.image(
+        request.image, pull: request.pull == .never ? .never : .missing, progress: progress)
+      try Task.checkCancellation()
+      remembered = try await remember(spec, image: image, request: request)
+    }
+    guard let vm = remembered else { throw CancellationError() }
     do {
       try await makeFiles(of: vm, image: image)
       return vm
@@ -96,10 +104,21 @@ extension Engine {
     }
   }
 
-  private func remember(_ spec: VMSpec, image: ImportedImage, request: VMRequest) async throws -> VM {
+  /// Makes the VM's object, by which its base disk stays; nil where the image or its disk has just been removed.
+  private func remember(_ spec: VMSpec, image: ImportedImage, request: VMRequest) async throws -> VM? {
+    try await contentStore.undisturbed {
+      guard hasDisk(image), try await store.get(kind: Self.imageKind, namespace: "", name: image.name) != nil else {
+        return nil
+      }
+      return try await makeObject(spec, image: image, request: request)
+    }
+  }
+
+  private func makeObject(_ spec: VMSpec, image: ImportedImage, request: VMRequest) async throws -> VM {
     var status = VMStatus()
     status.imageDigest = image.manifestDigest.description
     status.chainID = image.chainID.description
+    status.baseDisk = image.disk
     var attempts = 0
     while true {
       attempts += 1
@@ -125,12 +144,19 @@ extension Engine {
     let record = try Self.encode(image)
     let disk = paths.writableDisk(uid)
     let size = vm.spec.resources.disk.bytes
+    let root = paths.data
     try await ThreadExecutor.run { () throws -> Void in
-      for directory in [data, plans] where mkdir(directory, 0o700) != 0 {
-        throw SystemError("make the directory \(directory)")
+      let space = HostSpace(below: root)
+      do {
+        for directory in [data, plans] where mkdir(directory, 0o700) != 0 {
+          throw SystemError("make the directory \(directory)")
+        }
+        try record.write(to: URL(filePath: imagePath))
+        try WritableDisk.create(path: disk, size: size, label: "ignite-overlay")
+      } catch {
+        guard let full = ImageError.wantOfSpace(error) else { throw error }
+        throw full.explained("the VM's disk", before: space, needed: 0)
       }
-      try record.write(to: URL(filePath: imagePath))
-      try WritableDisk.create(path: disk, size: size, label: "ignite-overlay")
     }
   }
 }

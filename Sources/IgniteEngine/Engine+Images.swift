@@ -9,6 +9,15 @@ internal import IgniteSystem
 public struct ImageRecord: Codable, Sendable {
   public var image: ImportedImage
   public var imported: Date
+  /// What it was imported from; nil in records of older versions.
+  public var source: String?
+  /// Whether its layers are kept beside its base disk; nil, as in older records, means that they are.
+  public var keepsLayers: Bool?
+
+  public init(image: ImportedImage, imported: Date) {
+    self.image = image
+    self.imported = imported
+  }
 }
 
 extension Engine {
@@ -16,15 +25,21 @@ extension Engine {
 
   /// Imports an image under its own or the given name; one that is there already is brought up to date.
   public func importImage(
-    _ source: String, name: String? = nil, progress: @escaping @Sendable (ImportProgress) -> Void
+    _ source: String, name: String? = nil, keepsLayers: Bool? = nil,
+    progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> ImportedImage {
+    let given = source
+    let keepsLayers = keepsLayers ?? configuration.images.keepBlobs
     let reference = try ImageSourceReference(source)
-    let given = try name.map { (text) throws(OCIError) in try Reference(text) }
-    let source = try await imageSource(reference, store: ContentStore(root: paths.data), progress: progress)
+    let named = try name.map { (text) throws(OCIError) in try Reference(text) }
+    let source = try await imageSource(reference, store: contentStore, progress: progress)
     defer { source.close() }
-    let name = try given ?? (source as? ArchiveSource)?.defaultName ?? reference.defaultName()
-    return try await ImageImporter(root: paths.data).importImage(
-      source: source, name: name.description, progress: progress, record: { try await recordImage($0) })
+    let name = try named ?? (source as? ArchiveSource)?.defaultName ?? reference.defaultName()
+    return try await cleaningUp(keepsLayers: keepsLayers) {
+      try await ImageImporter(root: paths.data).importImage(
+        source: source, name: name.description, keepsLayers: keepsLayers, progress: progress,
+        record: { try await recordImage($0, source: given, keepsLayers: keepsLayers) })
+    }
   }
 
   /// The source that a reference names.
@@ -89,36 +104,18 @@ extension Engine {
     return record
   }
 
-  /// Removes an image's record, and the blobs and disks that no other image needs. One that a VM uses is refused.
-  public func removeImage(_ query: String) async throws -> ImportedImage {
-    let record = try await inspectImage(query)
-    let users = try await vms().filter { $0.spec.image.oci == record.image.name }
-    guard users.isEmpty else {
-      throw EngineError(
-        .wrongState,
-        "the image \(record.image.name) is used by the VM \(users.map(\.metadata.name).joined(separator: ", "))",
-        advice: "remove the VM first: ignite rm \(users[0].metadata.name)")
-    }
-    guard let object = try await store.get(kind: Self.imageKind, namespace: "", name: record.image.name) else {
-      return record.image
-    }
-    try await store.delete(uid: object.uid)
-    try await ContentStore(root: paths.data).removeUnreferenced {
-      // A VM keeps the disk that it was made from, even when its image's name has moved on.
-      let ofVMs = try await store.list(kind: VM.kind).compactMap { try? imageOfVM($0.uid) }
-      return try await imageRecords().map(\.image) + ofVMs
-    }
-    return record.image
+  private func recordImage(_ image: ImportedImage, source: String, keepsLayers: Bool) async throws {
+    var record = ImageRecord(image: image, imported: Date())
+    record.source = source
+    record.keepsLayers = keepsLayers ? nil : false
+    try await write(record)
   }
 
-  private func recordImage(_ image: ImportedImage) async throws {
-    try await put(
-      kind: Self.imageKind, name: image.name, status: try Self.encode(ImageRecord(image: image, imported: Date())))
+  func write(_ record: ImageRecord) async throws {
+    try await put(kind: Self.imageKind, name: record.image.name, status: try Self.encode(record))
   }
 
-  private func hasDisk(_ image: ImportedImage) -> Bool {
-    FileManager.default.fileExists(atPath: "\(paths.data)/disks/\(image.disk)")
-  }
+  func hasDisk(_ image: ImportedImage) -> Bool { contentStore.hasBaseDisk(image.disk) }
 
   private static func imageRecord(of object: StoredObject) throws -> ImageRecord {
     do {

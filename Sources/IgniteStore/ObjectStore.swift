@@ -29,6 +29,10 @@ public actor ObjectStore {
     self.revisionPath = revisionPath
   }
 
+  /// Closes the database: the last one to do so takes away the files that are there only while it is open. Nothing can be
+  /// read or written afterwards.
+  public func close() throws { try translating { try database.close() } }
+
   // MARK: Reading
 
   public func get(kind: String, namespace: String, name: String) throws -> StoredObject? {

@@ -12,7 +12,7 @@ import Testing
       let result = try await ignite("run", "--rm", name, "echo", "from the registry")
       #expect(result.status == 0, "\(result.errorText)")
       #expect(result.text == "from the registry\n")
-      #expect(try await ignite.succeed("image", "ls").contains(name))
+      #expect(try await ignite.succeed("image", "ls", "--format", "{{.Name}}").contains(name))
       #expect(try await ignite.succeed("image", "inspect", name).contains("manifestDigest"))
       #expect(try await ignite.succeed("image", "rm", name) == name)
       await registry.end()

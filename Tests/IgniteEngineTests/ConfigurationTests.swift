@@ -20,12 +20,16 @@ import Testing
     #expect(configuration.network.userMode == "Auto")
     #expect(configuration.users.first == 5000)
     #expect(try merged("") == EngineConfiguration())
+    let images = try merged("images: {keepBlobs: false, gracePeriod: 1h30m}").images
+    #expect(!images.keepBlobs && images.gracePeriod == 5400)
   }
 
   @Test(arguments: [
     ("netwrok: {}", "netwrok"), ("network: {publishAdress: x}", "network.publishAdress"), ("network: []", "network"),
     ("users: {first: many}", "users.first"), ("users: {first: -1}", "users.first"),
     ("network: {userMode: Fast}", "userMode"),
+    ("images: {keepBlobs: perhaps}", "images.keepBlobs"), ("images: {gracePeriod: 5}", "images.gracePeriod"),
+    ("images: {keepBlob: true}", "images.keepBlob"),
     ("a: [", "YAML"), ("- x", "mapping"),
   ])
   func whatIsWrongIsNamed(yaml: String, word: String) throws {

@@ -82,8 +82,8 @@ import Testing
     try FileManager.default.removeItem(atPath: layout.blobPath(lower.descriptor.digest))
     try store.remove(lower.descriptor.digest)
     let again = Mutex<[ImportProgress]>([])
-    let second = try await importer.importImage(source: LayoutSource(path: layout.path, tag: "v1"), name: "other") {
-      event in
+    let source = LayoutSource(path: layout.path, tag: "v1")
+    let second = try await importer.importImage(source: source, name: "other", keepsLayers: false) { event in
       again.withLock { $0.append(event) }
     }
     #expect(second.disk == image.disk)

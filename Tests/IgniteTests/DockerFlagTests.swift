@@ -21,8 +21,8 @@ import Testing
     #expect(error?.message.contains(flag.split(separator: "=")[0]) == true)
   }
 
-  @Test func aCommandLineIsUnderstood() throws {
-    let parsed = try Ignite.parseAsRoot(
+  @Test func aCommandLineIsUnderstood() async throws {
+    let parsed = try await Ignite.asyncParseAsRoot(
       try DockerFlags.checked([
         "run", "-dit", "-p", "80:80", "-p", "81:81", "-m", "256m", "img:1", "sh", "-c", "echo -n x",
       ]))

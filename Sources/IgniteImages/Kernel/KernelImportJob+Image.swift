@@ -98,19 +98,3 @@ extension KernelImportJob {
       }, vmlinux: vmlinux)
   }
 }
-
-/// Passes a stream through and keeps the sha256 of what went through.
-private final class HashedByteSource: ByteSource {
-  private let source: any ByteSource
-  private var hasher = DigestHasher()
-
-  init(_ source: any ByteSource) { self.source = source }
-
-  var digest: Digest { hasher.finalize() }
-
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws(ImageError) -> Int {
-    let count = try source.read(into: buffer)
-    if count > 0 { hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count])) }
-    return count
-  }
-}

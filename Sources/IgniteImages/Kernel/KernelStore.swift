@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import Glibc
 public import IgniteOCI
+internal import IgniteSystem
 
 /// The kernels below `<data>/kernels`, each in a directory named by its digest. All calls block.
 public struct KernelStore: Sendable {
@@ -85,6 +86,25 @@ public struct KernelStore: Sendable {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
     return names.reduce(0) { $0 + Self.allocated("\(directory)/\($1)") }
   }
+
+  /// What imports that died left behind, as paths below the data root, with what it takes on the host's disk.
+  public func abandoned() -> [(path: String, bytes: Int64)] {
+    let parent = directory.split(separator: "/").last ?? "kernels"
+    return KernelWorkspace.abandoned(in: directory).map { name in
+      var bytes: Int64 = 0
+      // What vanishes meanwhile takes nothing.
+      try? FileTree.walk("\(directory)/\(name)") { bytes += $0.bytes }
+      return ("\(parent)/\(name)", bytes)
+    }
+  }
+
+  /// Whether a name below `kernels` is that of an import under way, or of one that died.
+  public static func isWorkspace(_ name: String) -> Bool {
+    KernelWorkspace.prefixes.contains { name.hasPrefix($0) }
+  }
+
+  /// Removes it.
+  public func removeAbandoned() { KernelWorkspace.removeAbandoned(in: directory) }
 
   /// Gives a kernel another name.
   func rename(_ kernel: ImportedKernel, to name: String) throws(ImageError) -> ImportedKernel {

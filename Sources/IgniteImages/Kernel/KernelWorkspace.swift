@@ -1,6 +1,7 @@
 internal import CIgniteSystem
 internal import FoundationEssentials
 internal import Glibc
+internal import IgniteSystem
 internal import Synchronization
 
 /// A private directory below `kernels/`, held by a lock and removed at the end. What a killed process left is unlocked,
@@ -44,6 +45,18 @@ final class KernelWorkspace {
     }
   }
 
+  /// The names of what killed processes left.
+  static func abandoned(in directory: String) -> [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    return names.sorted().filter { name in
+      guard prefixes.contains(where: { name.hasPrefix($0) }) else { return false }
+      let number = open("\(directory)/\(name)", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+      guard number >= 0 else { return false }
+      defer { close(number) }
+      return flock(number, LOCK_EX | LOCK_NB) == 0
+    }
+  }
+
   /// nil when another holds it, or has just removed it.
   private static func tryLock(_ path: String) throws(ImageError) -> KernelWorkspace? {
     let number = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -81,5 +94,20 @@ final class Cancellation: Sendable {
 
   func check() throws(ImageError) {
     if flag.load(ordering: .acquiring) { throw ImageError(.cancelled, "interrupted") }
+  }
+
+  /// Runs blocking work on a thread of its own, and tells it when the task is cancelled.
+  static func blocking<Value: Sendable>(
+    name: String, _ body: @escaping @Sendable (Cancellation) throws(ImageError) -> Value
+  ) async throws(ImageError) -> Value {
+    let cancellation = Cancellation()
+    let result: Result<Value, ImageError> = await withTaskCancellationHandler {
+      await ThreadExecutor.run(name: name) {
+        do throws(ImageError) { return .success(try body(cancellation)) } catch { return .failure(error) }
+      }
+    } onCancel: {
+      cancellation.cancel()
+    }
+    return try result.get()
   }
 }

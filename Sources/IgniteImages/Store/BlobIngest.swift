@@ -44,7 +44,8 @@ actor BlobIngest {
     from source: any ImageSource, _ progress: @Sendable (Int64) -> Void
   ) async throws(ImageError) -> Bool {
     if Task.isCancelled { throw .cancelled }
-    if try await reuse() { return true }
+    guard let lock = try await turn() else { return true }
+    defer { lock.release() }
     try await begin()
     do throws(OCIError) {
       let reader = try await source.open(blob.descriptor)
@@ -62,6 +63,26 @@ actor BlobIngest {
     if Task.isCancelled { throw .cancelled }
     try await commit()
     return false
+  }
+
+  /// Waits for the right to fetch the blob, so that imports that need the same one fetch it once; nil once it is here.
+  private nonisolated func turn() async throws(ImageError) -> NamedLock? {
+    while true {
+      if try await reuse() { return nil }
+      if let lock = try await tryLock() {
+        // Between the look and the lock another may have finished.
+        guard try await reuse() else { return lock }
+        lock.release()
+        return nil
+      }
+      // flock(2) can be waited for only by blocking a thread that nothing can interrupt.
+      do { try await Task.sleep(for: .milliseconds(20)) } catch { throw .cancelled }
+    }
+  }
+
+  private func tryLock() throws(ImageError) -> NamedLock? {
+    try makeDirectory(store.ingest)
+    return try NamedLock.tryTake("\(store.ingest)/\(blob.descriptor.digest.hex).lock")
   }
 
   /// Lets readers have the store's own copy, where there is one of the right size.

@@ -128,7 +128,7 @@ extension ImageImporter {
   }
 
   /// Transfers the layers, a bounded number at once, the lowest first; returns the first failure.
-  private func fetch(
+  func fetch(
     _ blobs: [(position: Int, blob: IngestingBlob)], from source: any ImageSource,
     _ progress: @escaping @Sendable (ImportProgress) -> Void
   ) async -> ImageError? {

@@ -25,16 +25,17 @@ public struct ImageImporter: Sendable {
   /// Imports an image.
   ///
   /// Nothing is left of an import that fails or is cancelled but whole blobs, which the next import uses and
-  /// `ContentStore.removeUnreferenced` deletes. Two imports of the same layers at once do the work once.
+  /// `ContentStore.cleanUp` deletes. Two imports of the same layers at once do the work once.
   ///
   /// - Parameters:
   ///   - name: what the image is to be called; nil for the source's own name.
+  ///   - keepsLayers: brings the layers' blobs here even where the disk is made already.
   ///   - progress: called from any thread; must not block.
   ///   - record: remembers the image; until it returns, no clean-up takes anything of the image away.
   /// - Throws: `ImageError`, with an `OCIError` as its cause where the source failed; what `record` throws.
   @discardableResult
   public func importImage(
-    source: any ImageSource, name: String? = nil, platform: Platform = .host,
+    source: any ImageSource, name: String? = nil, platform: Platform = .host, keepsLayers: Bool = true,
     progress: @escaping @Sendable (ImportProgress) -> Void = { _ in },
     record: @Sendable (ImportedImage) async throws -> Void = { _ in }
   ) async throws -> ImportedImage {
@@ -55,7 +56,13 @@ public struct ImageImporter: Sendable {
     lease.release()
     lease = wider
 
-    try await makeDisk(disk, resolved, config, from: source, progress)
+    let space = try await checkSpace(for: resolved, disk, keepsLayers: keepsLayers, source.name)
+    do throws(ImageError) {
+      try await makeDisk(disk, resolved, config, from: source, progress)
+      if keepsLayers { try await fetchMissing(resolved.manifest.layers, from: source, progress) }
+    } catch {
+      throw error.explained(source.name, before: space.host, needed: space.needed)
+    }
     let (size, usage) = try await blocking { () throws(ImageError) in try store.diskSize(disk) }
     let image = ImportedImage(
       name: name ?? source.name, manifestDigest: resolved.descriptor.digest, indexDigest: resolved.indexDigest,

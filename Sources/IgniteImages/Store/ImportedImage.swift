@@ -48,10 +48,11 @@ public struct ImportedImage: Sendable, Hashable, Codable {
   }
 
   /// Every blob of the image that the store may hold.
-  public var blobs: Set<Digest> {
-    var blobs = Set(layers.map(\.digest))
-    blobs.insert(manifestDigest)
-    blobs.insert(configDigest)
+  public var blobs: Set<Digest> { documents.union(layers.map(\.digest)) }
+
+  /// The blobs that are no layers: manifest, index and configuration.
+  public var documents: Set<Digest> {
+    var blobs: Set<Digest> = [manifestDigest, configDigest]
     if let indexDigest { blobs.insert(indexDigest) }
     return blobs
   }

@@ -30,16 +30,13 @@ struct Lease: Sendable {
 
   func release() { file.remove() }
 
-  /// What the living leases keep; leases and blobs of processes that died are deleted on the way.
+  /// What the living leases keep.
   static func collect(_ store: ContentStore) throws(ImageError) -> (blobs: Set<Digest>, disks: Set<String>) {
     var blobs: Set<Digest> = []
     var disks: Set<String> = []
     for name in try directoryEntries(store.ingest) {
       let path = "\(store.ingest)/\(name)"
-      guard name.hasSuffix(".lease"), IngestFile.isHeld(path) else {
-        IngestFile.removeIfStale(path)
-        continue
-      }
+      guard name.hasSuffix(".lease"), IngestFile.isHeld(path) else { continue }
       // Bounded by what an import can need: its layers, twice over for all that is beside them.
       guard let bytes = try? FileByteSource(path: path).readAll(limit: 1 << 20) else { continue }
       for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {

@@ -8,8 +8,11 @@ internal import IgniteSystem
 
 struct ImageCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "image", abstract: "Import, list and remove images.",
-    subcommands: [ImageImport.self, ImageList.self, ImageRemove.self, ImageInspect.self])
+    commandName: "image", abstract: "Import, list, name, save, check and remove images.",
+    subcommands: [
+      ImageImport.self, ImageList.self, ImageInspect.self, ImageHistory.self, ImageTag.self, ImageSave.self,
+      ImageVerify.self, ImageRemove.self, ImagePrune.self,
+    ])
 }
 
 /// Image names as people write them.
@@ -32,6 +35,11 @@ struct ImageImport: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The name that the image gets here.", valueName: "reference"))
   var name: String?
 
+  @Flag(
+    name: .customLong("keep-blobs"),
+    help: "Keep the layers whatever images.keepBlobs says, and fetch those that are not here.")
+  var keepsBlobs = false
+
   @Argument(help: ArgumentHelp(ImageNames.sources, valueName: "source"))
   var source: String
 
@@ -39,67 +47,10 @@ struct ImageImport: AsyncParsableCommand {
     let image = try await Interrupts.run { _ in
       let engine = try await global.engine()
       return try await withImportProgress { progress in
-        try await engine.importImage(source, name: name, progress: progress)
+        try await engine.importImage(source, name: name, keepsLayers: keepsBlobs ? true : nil, progress: progress)
       }
     }
     Output.line("\(image.name)@\(image.manifestDigest)")
-  }
-}
-
-struct ImageList: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "ls", abstract: "List images.", aliases: ["list"])
-
-  @OptionGroup var global: GlobalOptions
-
-  @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Print digests only.")
-  var quiet = false
-
-  @Flag(name: .customLong("no-trunc"), help: "Print whole digests.")
-  var whole = false
-
-  @Option(help: ArgumentHelp("table or json.", valueName: "format"))
-  var format: String = "table"
-
-  func run() async throws {
-    let format = try ListFormat(checking: format)
-    let records = try await global.engine().imageRecords()
-    func id(_ image: ImportedImage) -> String {
-      whole ? image.manifestDigest.description : String(image.manifestDigest.hex.prefix(12))
-    }
-    if quiet {
-      for record in records { Output.line(id(record.image)) }
-      return
-    }
-    switch format {
-    case .json: try Output.json(records)
-    case .table:
-      var table = Table(["IMAGE", "IMAGE ID", "PLATFORM", "IMPORTED", "SIZE", "ON DISK"])
-      for record in records {
-        table.add([
-          ImageNames.familiar(record.image.name), id(record.image), record.image.platform.description,
-          Output.span(Date().timeIntervalSince(record.imported)) + " ago",
-          ByteQuantity(bytes: UInt64(max(0, record.image.size))).rounded,
-          ByteQuantity(bytes: UInt64(max(0, record.image.diskUsage))).rounded,
-        ])
-      }
-      FileHandleOutput.standardOutput.write(table.text())
-    }
-  }
-}
-
-struct ImageRemove: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "rm", abstract: "Remove images that no VM uses.")
-
-  @OptionGroup var global: GlobalOptions
-
-  @Argument(help: "Names, or digests' first digits.")
-  var images: [String]
-
-  func run() async throws {
-    try await Interrupts.run { _ in
-      let engine = try await global.engine()
-      try await forEachQuery(images) { ImageNames.familiar(try await engine.removeImage($0).name) }
-    }
   }
 }
 
@@ -109,7 +60,7 @@ struct ImageInspect: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: "Names, or digests' first digits.")
+  @Argument(help: "Names, or digests' first digits.", completion: .images)
   var images: [String]
 
   func run() async throws {

@@ -87,7 +87,7 @@ struct KernelRemove: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: "Names, versions or digests' first digits.")
+  @Argument(help: "Names, versions or digests' first digits.", completion: .kernels)
   var kernels: [String]
 
   func run() async throws {
@@ -102,7 +102,7 @@ struct KernelInspect: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: "Names, versions or digests' first digits.")
+  @Argument(help: "Names, versions or digests' first digits.", completion: .kernels)
   var kernels: [String]
 
   func run() async throws {

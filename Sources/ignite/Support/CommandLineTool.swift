@@ -20,7 +20,9 @@ struct Ignite: AsyncParsableCommand {
           StopCommand.self, KillCommand.self, RemoveCommand.self, WaitCommand.self, InspectCommand.self,
         ]),
       CommandGroup(name: "Images and kernels", subcommands: [ImageCommand.self, KernelCommand.self]),
-      CommandGroup(name: "The host", subcommands: [DoctorCommand.self, VersionCommand.self]),
+      CommandGroup(
+        name: "The host",
+        subcommands: [SystemCommand.self, DoctorCommand.self, CompletionCommand.self, VersionCommand.self]),
     ])
 }
 
@@ -35,7 +37,7 @@ enum CommandLineTool {
   static func main(_ arguments: [String]) async -> Never {
     let failure: Int32 = ["run", "exec"].contains(arguments.first(where: { !$0.hasPrefix("-") })) ? 125 : 1
     do {
-      var command = try parse(arguments)
+      var command = try await parse(arguments)
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {
@@ -68,8 +70,8 @@ enum CommandLineTool {
     }
   }
 
-  private static func parse(_ arguments: [String]) throws -> any ParsableCommand {
-    try Ignite.parseAsRoot(try DockerFlags.checked(arguments))
+  private static func parse(_ arguments: [String]) async throws -> any ParsableCommand {
+    try await Ignite.asyncParseAsRoot(try DockerFlags.checked(arguments))
   }
 
   /// A usage error as one line with the next step, in place of the parser's page.

@@ -67,7 +67,9 @@ final class Interrupts: Sendable {
 }
 
 extension Interrupts {
-  private static let careful: Set<String> = ["run", "create", "start", "exec", "image", "kernel", "rm", "stop"]
+  private static let careful: Set<String> = [
+    "run", "create", "start", "exec", "image", "kernel", "rm", "stop", "system",
+  ]
 
   /// Whether the command runs its work in `run`.
   static func areWanted(by arguments: [String]) -> Bool {

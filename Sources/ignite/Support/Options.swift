@@ -114,7 +114,8 @@ struct CreateOptions: ParsableArguments {
 
   @Option(
     name: [.customShort("k"), .customLong("kernel-image")],
-    help: ArgumentHelp("An imported kernel; the default one when it is absent.", valueName: "kernel"))
+    help: ArgumentHelp("An imported kernel; the default one when it is absent.", valueName: "kernel"),
+    completion: .kernels)
   var kernel: String?
 
   @Option(name: [.customShort("h"), .customLong("hostname")], help: "The VM's host name; its ID when it is absent.")

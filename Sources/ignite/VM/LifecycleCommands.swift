@@ -38,7 +38,7 @@ struct StopCommand: AsyncParsableCommand {
   @Option(name: [.customShort("s"), .customLong("signal")], help: "The signal, in place of the image's.")
   var signal: String?
 
-  @Argument(help: "Names or UIDs.")
+  @Argument(help: "Names or UIDs.", completion: .runningVMs)
   var vms: [String]
 
   func run() async throws {
@@ -65,7 +65,7 @@ struct KillCommand: AsyncParsableCommand {
   @Option(name: [.customShort("s"), .customLong("signal")], help: "A signal by name or number.")
   var signal: String = "KILL"
 
-  @Argument(help: "Names or UIDs.")
+  @Argument(help: "Names or UIDs.", completion: .runningVMs)
   var vms: [String]
 
   func run() async throws {
@@ -87,7 +87,7 @@ struct RemoveCommand: AsyncParsableCommand {
     name: [.customShort("f"), .customLong("force")], help: "End those that run; those that are not there are no error.")
   var force = false
 
-  @Argument(help: "Names or UIDs.")
+  @Argument(help: "Names or UIDs.", completion: .vms)
   var vms: [String]
 
   func run() async throws {
@@ -117,7 +117,7 @@ struct WaitCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: "Names or UIDs.")
+  @Argument(help: "Names or UIDs.", completion: .runningVMs)
   var vms: [String]
 
   func run() async throws {
@@ -132,7 +132,7 @@ struct InspectCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: "Names or UIDs.")
+  @Argument(help: "Names or UIDs.", completion: .vms)
   var vms: [String]
 
   func run() async throws {
@@ -155,7 +155,7 @@ struct LogsCommand: AsyncParsableCommand {
     help: ArgumentHelp("Only the last lines; all is all.", valueName: "lines"))
   var tail: String = "all"
 
-  @Argument(help: "A name or UID.")
+  @Argument(help: "A name or UID.", completion: .vms)
   var vm: String
 
   func run() async throws {

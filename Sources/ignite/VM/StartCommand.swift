@@ -16,7 +16,7 @@ struct StartCommand: AsyncParsableCommand {
   @Flag(name: [.customShort("i"), .customLong("interactive")], help: "Connect standard input; implies -a.")
   var interactive = false
 
-  @Argument(help: "Names or UIDs.")
+  @Argument(help: "Names or UIDs.", completion: .stoppedVMs)
   var vms: [String]
 
   func validate() throws {

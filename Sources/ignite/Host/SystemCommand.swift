@@ -1,0 +1,117 @@
+internal import ArgumentParser
+internal import FoundationEssentials
+internal import IgniteAPI
+internal import IgniteEngine
+internal import IgniteImages
+internal import IgniteOCI
+
+struct SystemCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "system", abstract: "Show and free what is kept on disk.",
+    subcommands: [SystemUsage.self, SystemPrune.self])
+}
+
+struct SystemPrune: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "prune", abstract: "Remove stopped VMs, images that nothing needs, and what died imports left.")
+
+  @OptionGroup var global: GlobalOptions
+  @OptionGroup var options: PruneOptions
+
+  @Flag(name: .customLong("volumes"), help: .hidden)
+  var volumes = false
+
+  func run() async throws {
+    guard !volumes else {
+      throw EngineError(
+        .invalidArgument, "--volumes is not possible: there are no volumes, a VM's data is on its own disk",
+        advice: "leave it out; stopped VMs go with their disks")
+    }
+    let request = try options.request()
+    try await Interrupts.run { _ in
+      if !options.force && !options.dryRun {
+        let images =
+          options.all
+          ? "all images without at least one VM made from them" : "all blobs and base disks that nothing needs"
+        let what = """
+          This will remove:
+            - all stopped VMs, with their disks and logs
+            - \(images)
+            - what imports that died left behind
+
+          """
+        guard try await Confirmation.ask(what, flag: "-f") else { return }
+      }
+      PruneText.show(try await global.engine().prune(request), dryRun: options.dryRun)
+    }
+  }
+}
+
+struct SystemUsage: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "df", abstract: "Show what takes how much of the disk, to the byte.")
+
+  @OptionGroup var global: GlobalOptions
+
+  @Flag(name: [.customShort("v"), .customLong("verbose")], help: "List every image, VM and kernel.")
+  var verbose = false
+
+  @Option(help: ArgumentHelp("table or json.", valueName: "format"), completion: .list(["table", "json"]))
+  var format: String = "table"
+
+  func run() async throws {
+    let format = try ListFormat(checking: format)
+    let usage = try await global.engine().usage()
+    switch format {
+    case .json: try Output.json(usage.rows)
+    case .table:
+      FileHandleOutput.standardOutput.write(Self.summary(usage))
+      if verbose { FileHandleOutput.standardOutput.write(Self.details(usage)) }
+    }
+  }
+
+  private static func size(_ bytes: Int64) -> String { ByteQuantity(bytes: UInt64(max(0, bytes))).rounded }
+
+  private static func summary(_ usage: Usage) -> String {
+    var table = Table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"])
+    for row in usage.rows {
+      let counted = row.type != .records
+      let share = row.size > 0 && row.reclaimable > 0 ? " (\(row.reclaimable * 100 / row.size)%)" : ""
+      table.add([
+        row.type.rawValue, counted ? "\(row.count)" : "-", counted ? "\(row.active)" : "-", size(row.size),
+        size(row.reclaimable) + share,
+      ])
+    }
+    table.add(["Total", "", "", size(usage.total), size(usage.rows.reduce(0) { $0 + $1.reclaimable })])
+    return table.text()
+  }
+
+  private static func details(_ usage: Usage) -> String {
+    var images = Table(["IMAGE", "IMAGE ID", "CREATED", "DISK", "BLOBS", "VMS"])
+    let now = Date()
+    for (record, disk, blobs, vms) in usage.images {
+      images.add([
+        ImageNames.familiar(record.image.name), String(record.image.manifestDigest.hex.prefix(12)),
+        Output.span(now.timeIntervalSince(ImageFilter.made(record))) + " ago", size(disk), size(blobs), "\(vms)",
+      ])
+    }
+    var vms = Table(["VM ID", "NAME", "IMAGE", "STATUS", "SIZE"])
+    for (vm, bytes) in usage.vms {
+      vms.add([
+        vm.metadata.shortUID, vm.metadata.name, ImageNames.familiar(vm.spec.image.oci), vm.status.text(at: now),
+        size(bytes),
+      ])
+    }
+    var kernels = Table(["KERNEL", "SIZE", "VMS"])
+    for (record, bytes, users) in usage.kernels { kernels.add([record.kernel.name, size(bytes), "\(users)"]) }
+    var text =
+      "\nImages, which share what they have in common:\n\n\(images.text())\nVMs:\n\n\(vms.text())\nKernels:\n\n"
+      + kernels.text()
+    if !usage.unaccounted.isEmpty {
+      var rest = Table(["UNACCOUNTED", "SIZE"])
+      for (path, bytes) in usage.unaccounted { rest.add([path, size(bytes)]) }
+      text += "\n\(rest.text())"
+    }
+    return text
+  }
+}
