@@ -35,6 +35,7 @@ let package = Package(
     .systemLibrary(name: "CISAL", providers: [.apt(["libisal-dev"])]),
     .systemLibrary(name: "CLZ4", providers: [.apt(["liblz4-dev"])]),
     .systemLibrary(name: "CLZMA", providers: [.apt(["liblzma-dev"])]),
+    .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CIgniteSystem"),
 
     library("IgniteSystem", ["CIgniteSystem"]),
@@ -50,8 +51,8 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     library(
-      "IgniteImages", ["CIgniteSystem", "IgniteSystem", "IgniteOCI", "CExt2fs", "CISAL", "CLZ4", "CLZMA"],
-      [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a"].map { .linkedLibrary($0) } + [.linkedLibrary("isal")]
+      "IgniteImages", ["CIgniteSystem", "IgniteSystem", "IgniteOCI", "CExt2fs", "CISAL", "CLZ4", "CLZMA", "CZstd"],
+      [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a", ":libzstd.a"].map { .linkedLibrary($0) } + [.linkedLibrary("isal")]
     ),
     library("IgniteHypervisor", ["IgniteSystem"]),
     library("IgniteNetwork", ["IgniteSystem"]),

@@ -29,3 +29,8 @@ static inline int ignite_punch_hole(int fd, long long offset, long long length) 
 
 // Makes a file share all of another's blocks; returns 0, or -1 with errno set.
 static inline int ignite_clone_file(int to, int from) { return ioctl(to, 0x40049409 /* FICLONE */, from); }
+
+// Begins to write a range of a file to stable storage, without waiting; returns 0, or -1 with errno set.
+static inline int ignite_begin_writing(int fd, long long offset, long long length) {
+  return (int)syscall(SYS_sync_file_range, fd, offset, length, 2 /* SYNC_FILE_RANGE_WRITE */);
+}

@@ -100,22 +100,26 @@ import Testing
     #expect(Compression.detect([0x28, 0xb5, 0x2f, 0xfd]) == .zstd)
     #expect(Compression.detect([]) == .none)
     #expect(Compression.detect(TestArchive.make { $0.file("a") }) == .none)
-    let error = try failure([0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0])
-    #expect(error.code == .unsupported && error.message.contains("zstd"))
+    #expect(Compression.detect([0x53, 0x2a, 0x4d, 0x18, 0, 0]) == .zstd)
+    let error = try failure(Array("BZh91AY&SY".utf8))
+    #expect(error.code == .unsupported && error.message.contains("bzip2"))
     let plain = try Compression.unpacked(source([1, 2, 3, 4, 5, 6, 7, 8], piece: 1))
     #expect(try plain.source.readAll(limit: 100) == [1, 2, 3, 4, 5, 6, 7, 8])
   }
 
-  @Test func digestSeesEveryByte() throws {
+  @Test func readingAheadDigestsEveryByte() throws {
     struct Sum: StreamingDigest {
-      var sum: UInt8 = 0
-      mutating func update(bufferPointer: UnsafeRawBufferPointer) { for byte in bufferPointer { sum &+= byte } }
-      mutating func finish() -> [UInt8] { [sum] }
+      var sum: UInt64 = 0
+      mutating func update(bufferPointer: UnsafeRawBufferPointer) { for byte in bufferPointer { sum &+= UInt64(byte) } }
+      mutating func finish() -> [UInt8] { withUnsafeBytes(of: sum) { Array($0) } }
     }
-    let digesting = DigestingByteSource(source([1, 2, 3, 4], piece: 1), digest: Sum())
-    #expect(try digesting.drain() == 4)
-    #expect(digesting.finish() == [10])
-    #expect(digesting.count == 4)
+    for count in [0, 1, 300_000, 256 * 1024 * 9] {
+      let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 >> 3) }
+      let ahead = try ReadAheadByteSource(source(bytes, piece: 100_000), digest: Sum())
+      #expect(try ahead.drain() == UInt64(count))
+      let sum = bytes.reduce(UInt64(0)) { $0 + UInt64($1) }
+      #expect(ahead.finish() == withUnsafeBytes(of: sum) { Array($0) })
+    }
   }
 
   @Test func readingAheadChangesNothing() throws {

@@ -21,6 +21,7 @@ import Testing
       try TestImage.packed(kernel, by: ["gzip", "-1"], ".gz", in: scratch),
       try TestImage.packed(kernel, by: ["xz", "-0", "--check=crc32", "--x86", "--lzma2=preset=0"], ".xz", in: scratch)
         + [1, 2, 3, 4],
+      try TestImage.packed(kernel, by: ["zstd", "-q", "-19"], ".zst", in: scratch) + [1, 2, 3, 4],
       kernel,
     ]
     for (index, payload) in payloads.enumerated() {
@@ -39,7 +40,7 @@ import Testing
 
   @Test func refusesPackingsItLacks() throws {
     let scratch = try Scratch()
-    let payload = try TestImage.packed(TestELF.kernel(), by: ["zstd", "-q"], ".zst", in: scratch)
+    let payload = try TestImage.packed(TestELF.kernel(), by: ["bzip2"], ".bz2", in: scratch)
     let error = #expect(throws: ImageError.self) { try self.unpack(TestImage.bzImage(payload), in: scratch) }
     #expect(error?.code == .unsupported)
   }

@@ -26,11 +26,13 @@ import Testing
   @Test func readsPackedModules() throws {
     let scratch = try Scratch()
     let bytes = TestELF.module(["depends=x"])
-    for (tool, suffix) in [("xz", ".xz"), ("gzip", ".gz")] {
-      #expect(try KernelModule.unpacked(TestImage.packed(bytes, by: [tool], suffix, in: scratch)) == bytes)
+    for (tool, suffix) in [("xz", ".xz"), ("gzip", ".gz"), ("zstd", ".zst")] {
+      #expect(
+        try KernelModule.unpacked(
+          TestImage.packed(bytes, by: tool == "zstd" ? [tool, "-q"] : [tool], suffix, in: scratch)) == bytes)
     }
-    let zstd = try TestImage.packed(bytes, by: ["zstd", "-q"], ".zst", in: scratch)
-    #expect(throws: ImageError.self) { try KernelModule.unpacked(zstd) }
+    let bzip2 = try TestImage.packed(bytes, by: ["bzip2"], ".bz2", in: scratch)
+    #expect(throws: ImageError.self) { try KernelModule.unpacked(bzip2) }
   }
 
   @Test func tellsModulesByTheirFiles() {

@@ -7,6 +7,10 @@ public enum Compression: String, Sendable, CaseIterable {
 
   /// Tells the packing from the first bytes of a stream; anything unknown counts as not packed.
   public static func detect(_ bytes: some Collection<UInt8>) -> Compression {
+    // Skippable frames, which pzstd puts in front: sixteen magics from 0x184D2A50 on.
+    if bytes.count >= 4, (bytes.first ?? 0) & 0xf0 == 0x50, bytes.dropFirst().starts(with: [0x2a, 0x4d, 0x18]) {
+      return .zstd
+    }
     let magics: [(Compression, [UInt8])] = [
       (.gzip, [0x1f, 0x8b]), (.zstd, [0x28, 0xb5, 0x2f, 0xfd]), (.xz, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]),
       (.bzip2, [0x42, 0x5a, 0x68]),
@@ -28,10 +32,12 @@ public enum Compression: String, Sendable, CaseIterable {
     switch compression {
     case .none: return (LimitedByteSource(peeked, limit: limit), compression)
     case .gzip: return (GzipByteSource(peeked, limit: limit), compression)
-    case .zstd, .xz, .bzip2:
+    case .zstd: return (try ZstdByteSource(peeked, limit: limit), compression)
+    case .xz: return (try XZByteSource(peeked, limit: limit, concatenated: true), compression)
+    case .bzip2:
       throw ImageError(
-        .unsupported, "the data is packed with \(compression.rawValue), which is not supported",
-        advice: "push the image again with gzip layers, e.g. skopeo copy --dest-compress-format gzip")
+        .unsupported, "the data is packed with bzip2, which is not supported",
+        advice: "push the image again with gzip or zstd layers, e.g. skopeo copy --dest-compress-format gzip")
     }
   }
 }

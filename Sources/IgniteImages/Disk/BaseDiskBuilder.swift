@@ -22,6 +22,9 @@ public final class BaseDiskBuilder {
     /// The least size of the finished file system in bytes, with inodes to match; 0 leaves no free space. Free space is
     /// a hole in the file.
     public var minimumBytes: UInt64 = 0
+    /// Whether the system is to begin with writing to stable storage while the disk is made, so that `finish(sync: true)`
+    /// has little to wait for.
+    public var writesBehind = false
 
     public init(identity: String) { self.identity = identity }
   }
@@ -71,7 +74,8 @@ public final class BaseDiskBuilder {
     descriptor = OwnedDescriptor(number)
     writer = BlockWriter(
       descriptor, path: path, at: Ext4.firstDataBlock,
-      maximumBlocks: min(Ext4.maximumBlocks, options.maximumBytes / UInt64(Ext4.blockSize)))
+      maximumBlocks: min(Ext4.maximumBlocks, options.maximumBytes / UInt64(Ext4.blockSize)),
+      writesBehind: options.writesBehind)
     tree = DiskTree(maximumNodes: options.maximumInodes)
     tree[Ext4.rootInode].links = 1
   }

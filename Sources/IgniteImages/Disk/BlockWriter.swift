@@ -40,13 +40,19 @@ final class BlockWriter {
   private var filled = 0
   /// The block at the buffer's front.
   private var base: UInt64
+  private var writeBehind: WriteBehind?
 
-  /// - Parameter maximumBlocks: where the disk ends.
-  init(_ descriptor: OwnedDescriptor, path: String, at block: UInt64, maximumBlocks: UInt64) {
+  /// - Parameters:
+  ///   - maximumBlocks: where the disk ends.
+  ///   - writesBehind: whether the system is to begin at once with bringing what was written to stable storage.
+  init(
+    _ descriptor: OwnedDescriptor, path: String, at block: UInt64, maximumBlocks: UInt64, writesBehind: Bool = false
+  ) {
     self.descriptor = descriptor
     self.path = path
     self.maximumBlocks = maximumBlocks
     base = block
+    writeBehind = writesBehind ? WriteBehind() : nil
     buffer = .allocate(byteCount: Self.capacity, alignment: Ext4.blockSize)
   }
 
@@ -111,6 +117,7 @@ final class BlockWriter {
     }
     base += UInt64(filled / Ext4.blockSize)
     filled = 0
+    writeBehind?.advance(to: Int64(base) * Int64(Ext4.blockSize), of: descriptor.number)
     try checkSize()
   }
 

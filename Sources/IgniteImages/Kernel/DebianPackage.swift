@@ -61,9 +61,10 @@ struct DebianPackage {
     case .none: return LimitedByteSource(peeked, limit: limit)
     case .gzip: return GzipByteSource(peeked, limit: limit)
     case .xz: return try XZByteSource(peeked, limit: limit, concatenated: true)
-    case .zstd, .bzip2:
+    case .zstd: return try ZstdByteSource(peeked, limit: limit)
+    case .bzip2:
       throw ImageError(
-        .unsupported, "\(name) is packed by a method that is not supported yet",
+        .unsupported, "\(name) is packed with bzip2, which is not supported",
         advice: "repack the package with dpkg-deb -Zxz")
     }
   }

@@ -33,13 +33,14 @@ enum KernelImage {
     switch Compression.detect(peeked.head) {
     case .gzip: unpacked = GzipByteSource(peeked, limit: vmlinuxLimit)
     case .xz: unpacked = try XZByteSource(peeked, limit: vmlinuxLimit, concatenated: false)
+    case .zstd: unpacked = try ZstdByteSource(peeked, limit: vmlinuxLimit, concatenated: false)
     case .none where peeked.head.starts(with: LZ4LegacyByteSource.magic):
       unpacked = try LZ4LegacyByteSource(peeked, limit: vmlinuxLimit)
     case .none where peeked.head.starts(with: [0x7f, 0x45, 0x4c, 0x46]):
       unpacked = LimitedByteSource(peeked, limit: vmlinuxLimit)
-    case .none, .zstd, .bzip2:
+    case .none, .bzip2:
       throw ImageError(
-        .unsupported, "the kernel is packed by a method other than LZ4, gzip and xz",
+        .unsupported, "the kernel is packed by a method other than LZ4, gzip, xz and zstd",
         advice: "use a kernel built with CONFIG_KERNEL_LZ4 or CONFIG_KERNEL_GZIP")
     }
     return try SparseFile.write(unpacked, to: path)

@@ -34,7 +34,9 @@ struct KernelModule: Sendable {
     case .none: return stored
     case .xz: source = try XZByteSource(MemoryByteSource(stored), limit: UInt64(sizeLimit), concatenated: true)
     case .gzip: source = GzipByteSource(MemoryByteSource(stored), limit: UInt64(sizeLimit))
-    case .zstd, .bzip2: throw ImageError(.unsupported, "the module is packed by a method that is not supported yet")
+    case .zstd: source = try ZstdByteSource(MemoryByteSource(stored), limit: UInt64(sizeLimit))
+    case .bzip2:
+      throw ImageError(.unsupported, "the module is packed with bzip2, which the kernel itself cannot unpack")
     }
     return try source.readAll(limit: sizeLimit)
   }

@@ -4,22 +4,36 @@ struct BaseDiskSink: LayerSink {
   static let version = "1"
 
   private let builder: BaseDiskBuilder
+  private let syncs: Bool
 
-  /// - Parameter identity: the disk's chain ID, from which its UUID follows.
-  init(path: String, identity: String) throws(ImageError) {
-    builder = try BaseDiskBuilder(path: path, options: BaseDiskBuilder.Options(identity: identity))
+  /// - Parameters:
+  ///   - identity: the disk's chain ID, from which its UUID follows.
+  ///   - limits: what the image may cost.
+  ///   - syncs: whether the disk is to be on stable storage when it is finished.
+  init(path: String, identity: String, limits: ImportLimits, syncs: Bool) throws(ImageError) {
+    var options = BaseDiskBuilder.Options(identity: identity)
+    options.limits = limits.archive
+    options.maximumInodes = limits.files
+    options.maximumBytes = limits.diskBytes
+    options.writesBehind = syncs
+    builder = try BaseDiskBuilder(path: path, options: options)
+    self.syncs = syncs
   }
 
   func apply(_ tar: any ByteSource) throws(ImageError) { try builder.apply(tar) }
 
-  func finish() throws(ImageError) { try builder.finish(sync: true) }
+  func finish() throws(ImageError) { try builder.finish(sync: syncs) }
 }
 
 extension ImageImporter {
-  /// - Parameter root: the data root: documents and layers go below its `content`, base disks below its `disks`.
-  public init(root: String) {
-    self.init(store: ContentStore(root: root), builder: BaseDiskSink.version) { path, identity throws(ImageError) in
-      try BaseDiskSink(path: path, identity: identity)
+  /// - Parameters:
+  ///   - root: the data root: documents and layers go below its `content`, base disks below its `disks`.
+  ///   - limits: what an image may cost this machine.
+  ///   - syncs: see `ContentStore.syncs`.
+  public init(root: String, limits: ImportLimits = ImportLimits(), syncs: Bool = true) {
+    self.init(store: ContentStore(root: root, syncs: syncs), builder: BaseDiskSink.version, limits: limits) {
+      path, identity throws(ImageError) in
+      try BaseDiskSink(path: path, identity: identity, limits: limits, syncs: syncs)
     }
   }
 }

@@ -12,6 +12,7 @@ final class BlobWriter {
   private let size: Int64
   private var hasher = DigestHasher()
   private var written: Int64 = 0
+  private var writeBehind = WriteBehind()
 
   init(store: ContentStore, digest: Digest, size: Int64) throws(ImageError) {
     _ = try store.path(of: digest)
@@ -39,6 +40,7 @@ final class BlobWriter {
     }
     hasher.update(bytes)
     written += Int64(bytes.count)
+    if store.syncs { writeBehind.advance(to: written, of: file.descriptor.number) }
   }
 
   func write(_ bytes: [UInt8]) throws(ImageError) {
@@ -74,10 +76,10 @@ extension ContentStore {
   func adopt(_ file: IngestFile, as digest: Digest) throws(ImageError) {
     let number = file.descriptor.number
     if fchmod(number, 0o444) != 0 { throw .system("write", file.path) }
-    if fsync(number) != 0 { throw .system("sync", file.path) }
+    if syncs, fsync(number) != 0 { throw .system("sync", file.path) }
     try makeDirectory(blobs)
     let target = try path(of: digest)
     if rename(file.path, target) != 0 { throw .system("make", target) }
-    try syncDirectory(blobs)
+    if syncs { try syncDirectory(blobs) }
   }
 }

@@ -9,7 +9,14 @@ public struct ContentStore: Sendable {
   /// The data root, which others share.
   public let root: String
 
-  public init(root: String) { self.root = root }
+  /// Whether what is written is brought to stable storage before it gets its name. Without it a power cut may leave
+  /// damaged blobs and disks behind; a process that dies leaves nothing damaged either way.
+  public let syncs: Bool
+
+  public init(root: String, syncs: Bool = true) {
+    self.root = root
+    self.syncs = syncs
+  }
 
   var blobs: String { "\(root)/content/blobs/sha256" }
   var ingest: String { "\(root)/content/ingest" }

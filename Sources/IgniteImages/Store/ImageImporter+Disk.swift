@@ -21,7 +21,7 @@ extension ImageImporter {
       try await build(partial, resolved, config, from: source, progress)
       try await blocking { () throws(ImageError) in
         if rename(partial, target) != 0 { throw .system("make", target) }
-        try syncDirectory(store.disks)
+        if store.syncs { try syncDirectory(store.disks) }
       }
     } catch {
       unlink(partial)
@@ -81,7 +81,7 @@ extension ImageImporter {
       blobs.append(blob)
       unique.append((position, blob))
     }
-    let assembly = DiskAssembly(image: source.name, blobs: blobs, diffIDs: config.diffIDs) { position in
+    let assembly = DiskAssembly(image: source.name, blobs: blobs, diffIDs: config.diffIDs, limits: limits) { position in
       progress(.applied(position, digest: layers[position].digest))
     }
     let transfers = unique

@@ -9,16 +9,18 @@ public struct ImageImporter: Sendable {
   let sink: @Sendable (_ path: String, _ identity: String) throws(ImageError) -> any LayerSink
   /// The base disk builder's version: disks of another one are not reused.
   private let builder: String
+  let limits: ImportLimits
 
   /// Layers that are transferred at once.
   static let transfers = 4
 
   init(
-    store: ContentStore, builder: String,
+    store: ContentStore, builder: String, limits: ImportLimits = ImportLimits(),
     sink: @escaping @Sendable (_ path: String, _ identity: String) throws(ImageError) -> any LayerSink
   ) {
     self.store = store
     self.builder = builder
+    self.limits = limits
     self.sink = sink
   }
 

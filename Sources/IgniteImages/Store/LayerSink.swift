@@ -14,6 +14,7 @@ struct DiskAssembly {
   let image: String
   let blobs: [IngestingBlob]
   let diffIDs: [Digest]
+  let limits: ImportLimits
   /// Called with a layer's position once its files are on the disk.
   let applied: @Sendable (Int) -> Void
 
@@ -49,12 +50,15 @@ struct DiskAssembly {
   }
 
   private func apply(_ blob: IngestingBlob, _ diffID: Digest, to sink: inout some LayerSink) throws(ImageError) {
-    let unpacked = try Compression.unpacked(blob.source())
-    let digesting = DigestingByteSource(unpacked.source, digest: DiffIDDigest())
-    try sink.apply(digesting)
+    let packed = CountedByteSource(blob.source())
+    let unpacked = try Compression.unpacked(packed, limit: .max)
+    // Three threads: one unpacks, one digests, this one reads the archive and writes the disk.
+    let layer = try ReadAheadByteSource(
+      ExpansionGuard(unpacked.source, from: packed, limits: limits), digest: DiffIDDigest())
+    try sink.apply(layer)
     // The archive may end ahead of the stream, and the digest is of the whole.
-    try digesting.drain()
-    let found = digesting.finish()
+    try layer.drain()
+    let found = layer.finish()
     guard found == DiffIDDigest.bytes(of: diffID) else {
       throw ImageError(
         .corrupt, "what is unpacked from it does not have the digest \(diffID.short) of the image's configuration",
