@@ -5,7 +5,7 @@ internal import IgniteOCI
 internal import IgniteStore
 
 extension Engine {
-  var contentStore: ContentStore { ContentStore(root: paths.data) }
+  var contentStore: ContentStore { ContentStore(root: paths.data, syncs: configuration.images.sync) }
 
   /// What the images and VMs that there are need kept. Nothing else counts: there is no number that could drift.
   func needs(images: [ImageRecord], vms: [VM]) -> StoreNeeds {

@@ -36,7 +36,9 @@ extension Engine {
     defer { source.close() }
     let name = try named ?? (source as? ArchiveSource)?.defaultName ?? reference.defaultName()
     return try await cleaningUp(keepsLayers: keepsLayers) {
-      try await ImageImporter(root: paths.data).importImage(
+      try await ImageImporter(
+        root: paths.data, limits: configuration.images.limits, syncs: configuration.images.sync
+      ).importImage(
         source: source, name: name.description, keepsLayers: keepsLayers, progress: progress,
         record: { try await recordImage($0, source: given, keepsLayers: keepsLayers) })
     }

@@ -20,14 +20,6 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
     public init() {}
   }
 
-  public struct Images: Codable, Sendable, Equatable {
-    /// Whether an import keeps the layers once the base disk is made; save, push and verify need them.
-    public var keepBlobs = true
-    /// Seconds for which what nothing needs is kept after it was written, so that a failed import is resumed.
-    public var gracePeriod: Int64 = 3600
-    public init() {}
-  }
-
   public var network = Network()
   public var users = Users()
   public var images = Images()
@@ -88,39 +80,32 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
           default: throw Self.unknown("users.\(key)", file, known: ["first", "count"])
           }
         }
-      case "images":
-        for (key, value) in try Self.fields(of: value, file: file, at: "images") {
-          switch key {
-          case "keepBlobs": images.keepBlobs = try Self.flag(value, file, "images.keepBlobs")
-          case "gracePeriod": images.gracePeriod = try Self.duration(value, file, "images.gracePeriod")
-          default: throw Self.unknown("images.\(key)", file, known: ["keepBlobs", "gracePeriod"])
-          }
-        }
+      case "images": try mergeImages(value, file: file)
       default: throw Self.unknown(key, file, known: ["network", "users", "images"])
       }
     }
   }
 
-  private static func fields(of node: Node, file: String, at path: String) throws -> [(String, Node)] {
+  static func fields(of node: Node, file: String, at path: String) throws -> [(String, Node)] {
     guard let mapping = node.mapping else {
       throw EngineError(.invalidArgument, "\(file): \(path.isEmpty ? "the document" : path) is not a mapping")
     }
     return mapping.map { ($0.key.string ?? "", $0.value) }
   }
 
-  private static func text(_ node: Node, _ file: String, _ path: String) throws -> String {
+  static func text(_ node: Node, _ file: String, _ path: String) throws -> String {
     guard let text = node.string else { throw EngineError(.invalidArgument, "\(file): \(path) is not text") }
     return text
   }
 
-  private static func number(_ node: Node, _ file: String, _ path: String) throws -> UInt32 {
+  static func number(_ node: Node, _ file: String, _ path: String) throws -> UInt32 {
     guard let number = node.int.flatMap({ UInt32(exactly: $0) }), number > 0 else {
       throw EngineError(.invalidArgument, "\(file): \(path) is not a positive whole number")
     }
     return number
   }
 
-  private static func flag(_ node: Node, _ file: String, _ path: String) throws -> Bool {
+  static func flag(_ node: Node, _ file: String, _ path: String) throws -> Bool {
     guard let flag = node.bool else {
       throw EngineError(.invalidArgument, "\(file): \(path) is neither true nor false")
     }
@@ -128,14 +113,14 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
   }
 
   /// A span of time as `90s`, `10m`, `24h`, `7d` or `1h30m`, in seconds.
-  private static func duration(_ node: Node, _ file: String, _ path: String) throws -> Int64 {
+  static func duration(_ node: Node, _ file: String, _ path: String) throws -> Int64 {
     guard let text = node.string, let seconds = TimeSpan.seconds(text) else {
       throw EngineError(.invalidArgument, "\(file): \(path) is no span of time", advice: "write it as 90s, 10m or 24h")
     }
     return seconds
   }
 
-  private static func unknown(_ path: String, _ file: String, known: [String]) -> EngineError {
+  static func unknown(_ path: String, _ file: String, known: [String]) -> EngineError {
     EngineError(
       .invalidArgument, "\(file): there is no field \(path)", advice: "known here: \(known.joined(separator: ", "))")
   }

@@ -69,7 +69,9 @@ import Testing
     // debugfs complains of owners that it may not give, and goes on.
     try await Ignite.run(["/sbin/debugfs", "-R", "rdump / \(seen)", file])
     let rootless = getuid() == 0 ? [] : ["--rootless"]
-    try await Ignite.run(["umoci", "unpack"] + rootless + ["--image", "\(folder)/\(name):x", reference])
+    // It makes missing folders by the caller's umask.
+    let unpack = ["/bin/sh", "-c", #"umask 022; exec umoci unpack "$@""#, "umoci"] + rootless
+    try await Ignite.run(unpack + ["--image", "\(folder)/\(name):x", reference])
     // debugfs gives no special bits back; that the disk has them is tested beside the builder.
     try await Ignite.run(["chmod", "-R", "ug-s,-t", "\(reference)/rootfs"])
     let listing = [

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import IgniteImages
 import Testing
 
 @testable import IgniteEngine
@@ -22,6 +23,9 @@ import Testing
     #expect(try merged("") == EngineConfiguration())
     let images = try merged("images: {keepBlobs: false, gracePeriod: 1h30m}").images
     #expect(!images.keepBlobs && images.gracePeriod == 5400)
+    let limited = try merged("images: {sync: false, limits: {layerSize: 1GiB, expansion: 50, files: 10}}").images
+    #expect(!limited.sync && limited.limits.layerBytes == 1 << 30)
+    #expect(limited.limits.expansion == 50 && limited.limits.files == 10)
   }
 
   @Test(arguments: [
@@ -29,7 +33,9 @@ import Testing
     ("users: {first: many}", "users.first"), ("users: {first: -1}", "users.first"),
     ("network: {userMode: Fast}", "userMode"),
     ("images: {keepBlobs: perhaps}", "images.keepBlobs"), ("images: {gracePeriod: 5}", "images.gracePeriod"),
-    ("images: {keepBlob: true}", "images.keepBlob"),
+    ("images: {keepBlob: true}", "images.keepBlob"), ("images: {sync: 5}", "images.sync"),
+    ("images: {limits: {layerSize: big}}", "images.limits.layerSize"),
+    ("images: {limits: {layers: 5}}", "images.limits.layers"), ("images: {limits: {files: 0}}", "images.limits.files"),
     ("a: [", "YAML"), ("- x", "mapping"),
   ])
   func whatIsWrongIsNamed(yaml: String, word: String) throws {

@@ -92,12 +92,11 @@ enum ArchiveReading {
   static func unpacked(_ source: any ByteSource) throws(ImageError) -> any ByteSource {
     let peeked = try PeekedByteSource(source, count: Compression.magicLength)
     switch Compression.detect(peeked.head) {
-    case .xz: return try XZByteSource(peeked, limit: ArchiveLimits.unpackedBytes, concatenated: true)
     case .bzip2:
       throw ImageError(
         .unsupported, "the archive is packed with bzip2, which is not supported",
         advice: "unpack it on the way: bzcat FILE | ignite image import -")
-    case .none, .gzip, .zstd: return try Compression.unpacked(peeked, limit: ArchiveLimits.unpackedBytes).source
+    case .none, .gzip, .zstd, .xz: return try Compression.unpacked(peeked, limit: ArchiveLimits.unpackedBytes).source
     }
   }
 }

@@ -106,7 +106,7 @@ func displayName(_ bytes: some Collection<UInt8>) -> String {
 }
 
 /// What a tar archive may hold; beyond it reading ends with `limitExceeded`.
-public struct TarLimits: Sendable, Hashable {
+public struct TarLimits: Sendable, Hashable, Codable {
   /// Members of one archive.
   public var entries: UInt64 = 10_000_000
   /// Bytes of a name or of a link's target.
