@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// A short-lived helper program, run to its end with its output kept: `apt-get`, `dpkg-deb` and their kind.
 ///
-/// The child has `/dev/null` as its standard input, a process group of its own, default signals, and no descriptor of
+/// The child has `/dev/null` or a few bytes as its standard input, a process group of its own, default signals, and no descriptor of
 /// this process but its output pipes.
 public struct ChildProcess: Sendable {
   /// The program and its arguments; the first element is looked for along PATH.
@@ -15,6 +15,8 @@ public struct ChildProcess: Sendable {
   public var workingDirectory: String?
   /// The most bytes that are kept of each output, 1 MiB unless told; what goes beyond is read and dropped.
   public var outputLimit: Int
+  /// What the child reads on its standard input, at most what a pipe holds (64,000 bytes); nil for `/dev/null`.
+  public var input: [UInt8]?
 
   public init(
     _ arguments: [String], environment: [String: String] = [:], workingDirectory: String? = nil,
@@ -66,7 +68,7 @@ public struct ChildProcess: Sendable {
   private func runBlocking(_ cancellation: CancellationPipe) throws -> Outcome {
     let output = try FileDescriptor.pipe()
     let errors = try FileDescriptor.pipe()
-    let pid = try spawn(output: output.write, errors: errors.write)
+    let pid = try spawn(input: try inputPipe(), output: output.write, errors: errors.write)
     output.write.close()
     errors.write.close()
     var captures = [Capture(output.read, limit: outputLimit), Capture(errors.read, limit: outputLimit)]
@@ -95,12 +97,29 @@ public struct ChildProcess: Sendable {
     }
   }
 
-  private func spawn(output: FileDescriptor, errors: FileDescriptor) throws -> pid_t {
+  /// A pipe with the input in it: it is written before there is anybody to read it, and so cannot stall.
+  private func inputPipe() throws(SystemError) -> FileDescriptor? {
+    guard let input else { return nil }
+    let pipe = try FileDescriptor.pipe()
+    try pipe.write.setNonBlocking()
+    let written = try retrying("write the input of \(arguments.first ?? "")") {
+      input.withUnsafeBytes { write(pipe.write.number, $0.baseAddress, $0.count) }
+    }
+    guard written == input.count else { throw SystemError("write the input of \(arguments.first ?? "")", code: E2BIG) }
+    pipe.write.close()
+    return pipe.read
+  }
+
+  private func spawn(input: FileDescriptor?, output: FileDescriptor, errors: FileDescriptor) throws -> pid_t {
     guard let program = arguments.first else { throw SystemError("start a program without a name", code: EINVAL) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    if let input {
+      posix_spawn_file_actions_adddup2(&actions, input.number, 0)
+    } else {
+      posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    }
     posix_spawn_file_actions_adddup2(&actions, output.number, 1)
     posix_spawn_file_actions_adddup2(&actions, errors.number, 2)
     let unprepared = ignite_spawn_prepare(&actions, workingDirectory)
