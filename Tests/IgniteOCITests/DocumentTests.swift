@@ -183,9 +183,23 @@ import Testing
   func loopback(_ host: String, _ expected: Bool) { #expect(isLoopback(host) == expected) }
 
   @Test func endpoints() throws {
-    #expect(try RegistryEndpoint(registry: "docker.io").base.absoluteString == "https://registry-1.docker.io/v2/")
-    #expect(try RegistryEndpoint(registry: "localhost:5000").base.absoluteString == "http://localhost:5000/v2/")
-    #expect(try RegistryEndpoint(registry: "[::1]:5000").base.absoluteString == "http://[::1]:5000/v2/")
-    #expect(try RegistryEndpoint(registry: "ghcr.io:8443").base.absoluteString == "https://ghcr.io:8443/v2/")
+    func base(_ registry: String) throws -> String {
+      try RegistryEndpoint(registry: registry, scheme: RegistryEndpoint.scheme(of: registry, nil)).base.absoluteString
+    }
+    #expect(try base("docker.io") == "https://registry-1.docker.io/v2/")
+    #expect(try base("localhost:5000") == "http://localhost:5000/v2/")
+    #expect(try base("[::1]:5000") == "http://[::1]:5000/v2/")
+    #expect(try base("ghcr.io:8443") == "https://ghcr.io:8443/v2/")
+  }
+
+  @Test(arguments: [
+    ("https://m.test", "https://m.test/v2/"), ("m.test:5000/", "https://m.test:5000/v2/"),
+    ("127.0.0.1:5000", "http://127.0.0.1:5000/v2/"), ("http://m.test/a/b/", "http://m.test/v2/a/b/"),
+    ("https://[fd00::1]:1/x", "https://[fd00::1]:1/v2/x/"),
+  ])
+  func mirrors(text: String, base: String) throws {
+    let endpoint = try RegistryEndpoint.mirror(text, of: "docker.io")
+    #expect(endpoint.base.absoluteString == base)
+    #expect(endpoint.isMirror && endpoint.credentials != "docker.io")
   }
 }

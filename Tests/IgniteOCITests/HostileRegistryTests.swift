@@ -92,7 +92,7 @@ import Testing
     #expect(mended.requests == 2)
   }
 
-  @Test(arguments: [(404, OCIError.Code.notFound), (403, .denied), (401, .denied), (429, .denied), (418, .badResponse)])
+  @Test(arguments: [(404, OCIError.Code.notFound), (403, .denied), (401, .denied), (418, .badResponse)])
   func statuses(_ status: Int, code: OCIError.Code) async throws {
     let (error, requests) = try await resolveFailure { _, connection in
       connection.answer(status, [:], #"{"errors":[{"code":"X","message":"the\nreason"}]}"#)

@@ -1,5 +1,6 @@
 import Foundation
 import IgniteOCI
+import Synchronization
 import Testing
 
 /// Tokens and redirects.
@@ -130,5 +131,90 @@ import Testing
     let error = await #expect(throws: OCIError.self) { try await source(server).resolve(platform: .host) }
     #expect(error?.code == .badResponse)
     #expect(server.requests.count == 11)
+  }
+
+  /// A token that has run out on its way is replaced once, without a question to anybody else.
+  @Test func renewsATokenThatIsRefused() async throws {
+    let auth = try FakeServer { _, connection in connection.answer(200, [:], #"{"token":"opaque-token"}"#) }
+    let blob = HostileRegistryTests.blob
+    let answered = Mutex(0)
+    let server = try FakeServer { request, connection in
+      Self.guarded(auth, request, connection) {
+        // The second request with a token is refused although it is the same.
+        let number = answered.withLock { count in
+          count += 1
+          return count
+        }
+        guard number == 2 else { return connection.answer(200, [:], blob) }
+        connection.answer(401, ["WWW-Authenticate": #"Bearer realm="http://\#(auth.authority)/token""#])
+      }
+    }
+    defer { auth.stop() }
+    defer { server.stop() }
+    let source = try source(server)
+    for _ in 0..<2 {
+      // A token that is given again is no news: it is not shown twice.
+      _ = try? await source.open(HostileRegistryTests.descriptor).all()
+    }
+    #expect(auth.requests.count == 2)
+    #expect(server.requests.count == 3)
+  }
+
+  /// The user's password goes to the token server, and to nobody else.
+  @Test func passwordsGoToTheTokenServerAlone() async throws {
+    let storage = try FakeServer { _, connection in connection.answer(200, [:], HostileRegistryTests.blob) }
+    let auth = try FakeServer { _, connection in connection.answer(200, [:], #"{"token":"opaque-token"}"#) }
+    let server = try FakeServer { request, connection in
+      Self.guarded(auth, request, connection) {
+        connection.answer(307, ["Location": "http://localhost:\(storage.port)/data"])
+      }
+    }
+    defer { for fake in [storage, auth, server] { fake.stop() } }
+    let scratch = try TestDirectory()
+    let client = try RegistryClient.knowing(["\(server.authority)": "me:pass:word"], scratch)
+    let source = RegistrySource(try Reference("\(server.authority)/team/app:1"), client: client)
+    #expect(try await source.open(HostileRegistryTests.descriptor).all() == HostileRegistryTests.blob)
+    let basic = "Basic \(Data("me:pass:word".utf8).base64EncodedString())"
+    #expect(auth.requests.map { $0.headers["authorization"] } == [basic])
+    #expect(auth.requests.first?.target.contains("account=me") == true)
+    #expect(server.requests.map { $0.headers["authorization"] } == [nil, Self.bearer])
+    #expect(storage.requests.map { $0.headers["authorization"] } == [nil])
+  }
+
+  @Test func basicWhereItIsAskedFor() async throws {
+    let basic = "Basic \(Data("me:word".utf8).base64EncodedString())"
+    let server = try FakeServer { request, connection in
+      guard request.headers["authorization"] == basic else {
+        return connection.answer(401, ["WWW-Authenticate": #"Basic realm="x""#])
+      }
+      connection.answer(200, [:], HostileRegistryTests.blob)
+    }
+    defer { server.stop() }
+    let scratch = try TestDirectory()
+    let client = try RegistryClient.knowing([server.authority: "me:word"], scratch)
+    let source = RegistrySource(try Reference("\(server.authority)/app:1"), client: client)
+    #expect(try await source.open(HostileRegistryTests.descriptor).all() == HostileRegistryTests.blob)
+    // Known once, it is not asked for again.
+    #expect(try await source.open(HostileRegistryTests.descriptor).all() == HostileRegistryTests.blob)
+    #expect(server.requests.map { $0.headers["authorization"] } == [nil, basic, basic])
+    let wrong = try RegistryClient.knowing([server.authority: "me:other"], scratch)
+    let error = await #expect(throws: OCIError.self) {
+      try await RegistrySource(try Reference("\(server.authority)/app:1"), client: wrong).resolve(platform: .host)
+    }
+    #expect(error?.code == .denied)
+    #expect(error?.message.contains("credentials that are stored") == true)
+    #expect(error?.message.contains("other") == false)
+  }
+}
+
+extension RegistryClient {
+  /// A client whose user has credentials, by registry: `USER:PASSWORD`.
+  static func knowing(_ credentials: [String: String], _ scratch: TestDirectory) throws -> RegistryClient {
+    let entries = credentials.map { #""\#($0.key)":{"auth":"\#(Data($0.value.utf8).base64EncodedString())"}"# }
+    let path = scratch.file("auth-\(UUID().uuidString).json")
+    try #"{"auths":{\#(entries.joined(separator: ","))}}"#.write(toFile: path, atomically: true, encoding: .utf8)
+    var configuration = RegistryClient.Configuration.fast
+    configuration.credentials = CredentialStore(environment: ["REGISTRY_AUTH_FILE": path])
+    return RegistryClient(configuration: configuration)
   }
 }

@@ -115,7 +115,9 @@ import Testing
 extension RegistryClient.Configuration {
   /// For servers that are known to answer at once or never.
   static var fast: RegistryClient.Configuration {
-    var configuration = RegistryClient.Configuration()
+    var configuration = RegistryClient.Configuration(environment: [:])
+    configuration.certificateFolders = []
+    configuration.tries = 3
     configuration.connectTimeout = .seconds(10)
     configuration.idleTimeout = .seconds(20)
     configuration.backoff = .milliseconds(1)

@@ -6,77 +6,62 @@ internal import NIOHTTP1
 internal import NIOSSL
 internal import Synchronization
 
-/// The connections to registries and the tokens they gave; one serves a whole process.
+/// The connections to registries and what they gave: tokens, and which mirrors serve. One serves a whole process.
 ///
 /// Nothing is opened before the first request. The shared client lives until the process ends; any other one is to be
 /// shut down, or shuts down by itself when it is released.
 public final class RegistryClient: Sendable {
-  /// How long to wait and how often to try.
-  public struct Configuration: Sendable {
-    /// Sent as `User-Agent: ignite/<version>`.
-    public var version = "0.1.0"
-    /// Until a connection stands, TLS included.
-    public var connectTimeout: Duration = .seconds(15)
-    /// The longest silence of a server that owes an answer.
-    public var idleTimeout: Duration = .seconds(60)
-    /// Tries of a request that fails without an answer or with a server's own failure (5xx).
-    public var tries = 3
-    /// The pause before the second try; doubled for each one after it.
-    public var backoff: Duration = .milliseconds(200)
-    /// Certificates of the authorities to trust, a PEM file; nil for the system's, or what `SSL_CERT_FILE` names.
-    public var trustedCertificates: String?
-    /// Addresses of host names, by which tests reach a server of this machine under another name.
-    var addresses: [String: String] = [:]
-
-    public init() {}
-  }
-
   public static let shared = RegistryClient()
 
-  let configuration: Configuration
-  let tokens = TokenCache()
-  private let http = Mutex<HTTPClient?>(nil)
+  public let configuration: Configuration
+  let authorizer = Authorizer()
+  private let transports: Transports
+  private let state = Mutex(State())
+
+  private struct State {
+    /// By proxy: it is a matter of a whole HTTP client.
+    var clients: [Proxy?: HTTPClient] = [:]
+    /// Mirrors that cannot be reached, by their origins.
+    var lost: Set<String> = []
+    /// Insecure registries that turned out to speak plain HTTP, or HTTPS.
+    var schemes: [String: String] = [:]
+  }
 
   public init(configuration: Configuration = Configuration()) {
     self.configuration = configuration
+    transports = Transports(configuration)
   }
 
   deinit {
-    http.withLock { $0 }?.shutdown { _ in }
+    for client in state.withLock({ $0.clients }).values { client.shutdown { _ in } }
   }
 
   /// Closes all connections; later requests open new ones.
   public func shutdown() async {
-    let client = http.withLock { client in
-      defer { client = nil }
+    let clients = state.withLock { state in
+      defer { state.clients = [:] }
+      return state.clients
+    }
+    for client in clients.values { try? await client.shutdown() }
+  }
+
+  private func client(by proxy: Proxy?) -> HTTPClient {
+    state.withLock { state in
+      if let client = state.clients[proxy] { return client }
+      let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: httpConfiguration(proxy))
+      state.clients[proxy] = client
       return client
     }
-    try? await client?.shutdown()
   }
 
-  private func client() -> HTTPClient {
-    http.withLock { client in
-      if let client { return client }
-      let made = HTTPClient(eventLoopGroupProvider: .singleton, configuration: httpConfiguration())
-      client = made
-      return made
-    }
-  }
-
-  /// The file of authorities that takes the place of the system's; nil for none.
-  private var trustedCertificates: String? {
-    let file = configuration.trustedCertificates ?? getenv("SSL_CERT_FILE").map { String(cString: $0) }
-    return file.flatMap { $0.isEmpty ? nil : $0 }
-  }
-
-  private func httpConfiguration() -> HTTPClient.Configuration {
-    var tls = TLSConfiguration.makeClientConfiguration()
-    if let trustedCertificates { tls.trustRoots = .file(trustedCertificates) }
+  private func httpConfiguration(_ proxy: Proxy?) -> HTTPClient.Configuration {
     var result = HTTPClient.Configuration(
-      tlsConfiguration: tls, redirectConfiguration: .disallow,
+      tlsConfiguration: configuration.tls, redirectConfiguration: .disallow,
       timeout: .init(
-        connect: TimeAmount(configuration.connectTimeout), read: TimeAmount(configuration.idleTimeout)),
+        connect: TimeAmount(configuration.connectTimeout), read: TimeAmount(configuration.idleTimeout),
+        write: TimeAmount(configuration.idleTimeout)),
       decompression: .disabled)
+    result.proxy = proxy?.configuration
     result.httpVersion = .http1Only
     result.dnsOverride = configuration.addresses
     // Failures to connect are told at once; trying again is ours.
@@ -84,56 +69,124 @@ public final class RegistryClient: Sendable {
     return result
   }
 
+  // MARK: Endpoints
+
+  /// Where a registry's images are asked for, in order: its mirrors, then itself.
+  func endpoints(of registry: String) async throws(OCIError) -> [RegistryEndpoint] {
+    var endpoints: [RegistryEndpoint] = []
+    for mirror in configuration.registries.settings(for: [registry.lowercased()])?.mirrors ?? [] {
+      let endpoint = try RegistryEndpoint.mirror(mirror, of: registry)
+      if !state.withLock({ $0.lost.contains(endpoint.base.origin) }) { endpoints.append(endpoint) }
+    }
+    return endpoints + [try await endpoint(of: registry)]
+  }
+
+  /// The registry itself. An insecure one is asked once, without credentials, whether it speaks HTTPS.
+  func endpoint(of registry: String) async throws(OCIError) -> RegistryEndpoint {
+    let settings = configuration.registries.settings(for: [registry.lowercased()])
+    guard settings?.insecure == true else {
+      return try RegistryEndpoint(registry: registry, scheme: RegistryEndpoint.scheme(of: registry, settings))
+    }
+    if let scheme = state.withLock({ $0.schemes[registry] }) {
+      return try RegistryEndpoint(registry: registry, scheme: scheme)
+    }
+    let secure = try RegistryEndpoint(registry: registry, scheme: "https")
+    var scheme = "https"
+    do throws(OCIError) {
+      _ = try await once(Request(url: secure.base, registry: secure))
+    } catch {
+      // What cannot be set up says nothing of the registry.
+      guard [.tls, .unreachable, .timedOut, .badResponse].contains(error.code) else { throw error }
+      scheme = "http"
+    }
+    let found = scheme
+    state.withLock { $0.schemes[registry] = found }
+    return try RegistryEndpoint(registry: registry, scheme: scheme)
+  }
+
+  /// Remembers that a mirror cannot be reached, so that not every blob waits for it.
+  func lose(_ mirror: RegistryEndpoint) { state.withLock { _ = $0.lost.insert(mirror.base.origin) } }
+
+  /// Whether a request for the sake of a registry may go there.
+  func isPermitted(_ url: URL, from previous: URL, of registry: RegistryEndpoint) -> Bool {
+    let plain =
+      configuration.registries.settings(for: url.serverNames)?.insecure == true || url.origin == registry.base.origin
+    return url.isPermitted(downgradeFrom: previous, plain: plain)
+  }
+
+  // MARK: Requests
+
+  struct Request: Sendable {
+    var method: HTTPMethod = .GET
+    var url: URL
+    /// For whose sake.
+    var registry: RegistryEndpoint
+    var headers: [(String, String)] = []
+    var authorization: String?
+    var body: HTTPClientRequest.Body?
+  }
+
   /// One request, without redirects.
-  private func once(
-    _ url: URL, headers: [(String, String)], authorization: String?
-  ) async throws(OCIError) -> HTTPClientResponse {
+  private func once(_ request: Request) async throws(OCIError) -> HTTPClientResponse {
+    let url = request.url
     // The TLS library would only say that the handshake failed.
-    if url.scheme == "https", let trustedCertificates, access(trustedCertificates, R_OK) != 0 {
+    if url.scheme == "https", let authorities = configuration.authorities, access(authorities, R_OK) != 0 {
       throw OCIError(
         .tls,
         "cannot make a secure connection to \(url.authority): the trusted certificates cannot be read from "
-          + trustedCertificates, advice: "check SSL_CERT_FILE")
+          + authorities, advice: "check SSL_CERT_FILE")
     }
-    var request = HTTPClientRequest(url: url.absoluteString)
-    request.headers.add(name: "User-Agent", value: "ignite/\(configuration.version)")
-    for (name, value) in headers { request.headers.add(name: name, value: value) }
-    if let authorization { request.headers.add(name: "Authorization", value: authorization) }
+    let transport = try await transports.transport(for: url, of: request.registry)
+    var made = HTTPClientRequest(url: url.absoluteString)
+    made.method = request.method
+    made.tlsConfiguration = transport.tls
+    made.headers.add(name: "User-Agent", value: "ignite/\(configuration.version)")
+    for (name, value) in request.headers { made.headers.add(name: name, value: value) }
+    if let authorization = request.authorization { made.headers.add(name: "Authorization", value: authorization) }
+    made.body = request.body
+    // The head of an answer has a time, however it trickles; what is sent has its own measure.
+    let deadline: NIODeadline =
+      request.body == nil
+      ? .now() + TimeAmount(configuration.connectTimeout * 2 + configuration.idleTimeout * 2) : .distantFuture
     do {
-      return try await client().execute(request, deadline: .distantFuture)
+      return try await client(by: transport.proxy).execute(made, deadline: deadline)
     } catch {
-      throw OCIError(transport: error, server: url.authority, silence: configuration.idleTimeout)
+      throw OCIError(
+        transport: error, server: url.authority, proxy: transport.proxy?.name, silence: configuration.idleTimeout)
     }
   }
 
   /// Redirects that are followed for one request.
   private static let redirects = 10
 
-  /// A GET that follows redirects by hand: credentials stay with the server they are for, and nothing falls back from
-  /// HTTPS to HTTP.
-  func get(
-    _ start: URL, headers: [(String, String)] = [], authorization: String? = nil
-  ) async throws(OCIError) -> Response {
-    var url = start
-    var authorization = authorization
+  /// A request that follows redirects by hand, where it sends nothing: credentials stay with the server they are for,
+  /// and nothing falls back from HTTPS to HTTP.
+  func send(_ request: Request) async throws(OCIError) -> Response {
+    var current = request
     for _ in 0...Self.redirects {
-      let response = try await once(url, headers: headers, authorization: authorization)
+      let url = current.url
+      let response = try await once(current)
       guard [301, 302, 303, 307, 308].contains(response.status.code) else {
-        return Response(http: response, url: url, sameServer: url.origin == start.origin)
+        return Response(http: response, url: url, sameServer: url.origin == request.url.origin)
+      }
+      guard request.method == .GET || request.method == .HEAD else {
+        throw OCIError(
+          .badResponse, "\(url.authority) redirects a \(request.method.rawValue), which is not followed",
+          advice: "name the registry by the address that it redirects to")
       }
       guard let location = response.headers.first(name: "Location"), location.utf8.count <= 8192,
         let next = URL(string: location, relativeTo: url)?.absoluteURL
       else {
         throw OCIError(.badResponse, "\(url.authority) redirects without saying where to")
       }
-      guard next.isPermitted(downgradeFrom: url) else {
+      guard isPermitted(next, from: url, of: request.registry) else {
         throw OCIError(
           .badResponse, "\(url.authority) redirects to \(OCIError.quoted(next.origin)), which is not secure")
       }
-      if next.origin != url.origin { authorization = nil }
-      url = next
+      if next.origin != url.origin { current.authorization = nil }
+      current.url = next
     }
-    throw OCIError(.badResponse, "\(start.authority) redirects more than \(Self.redirects) times")
+    throw OCIError(.badResponse, "\(request.url.authority) redirects more than \(Self.redirects) times")
   }
 
   /// The answer to a request, its body unread.
@@ -145,51 +198,23 @@ public final class RegistryClient: Sendable {
     let sameServer: Bool
 
     var status: Int { Int(http.status.code) }
+
+    /// The body's length as the server says it; nil when it does not.
+    var contentLength: Int64? { http.headers.first(name: "Content-Length").flatMap { Int64($0) } }
   }
 
   /// Reads a bounded body; longer ones are refused.
   func body(of response: Response, limit: Int, _ what: String) async throws(OCIError) -> [UInt8] {
     let tooLong = OCIError(.limitExceeded, "\(what) from \(response.url.authority) is longer than \(limit) bytes")
     if let length = response.contentLength, length > Int64(limit) { throw tooLong }
+    let stream = BodyStream(response.http.body, server: response.url.authority, configuration)
     var bytes: [UInt8] = []
-    do {
-      for try await var buffer in response.http.body {
-        guard bytes.count + buffer.readableBytes <= limit else { throw tooLong }
-        bytes += buffer.readBytes(length: buffer.readableBytes) ?? []
-      }
-    } catch let error as OCIError {
-      throw error
-    } catch {
-      throw OCIError(transport: error, server: response.url.authority, silence: configuration.idleTimeout)
+    while var buffer = try await stream.next() {
+      guard bytes.count + buffer.readableBytes <= limit else { throw tooLong }
+      bytes += buffer.readBytes(length: buffer.readableBytes) ?? []
     }
     return bytes
   }
-
-  /// Runs `body` again, after a pause, while it fails in a way that passes.
-  func retrying<Value: Sendable>(_ body: @Sendable () async throws(OCIError) -> Value) async throws(OCIError) -> Value {
-    var pause = configuration.backoff
-    var tried = 1
-    while true {
-      do throws(OCIError) {
-        return try await body()
-      } catch {
-        guard error.isTransient, tried < configuration.tries else { throw error }
-      }
-      try await rest(pause)
-      pause *= 2
-      tried += 1
-    }
-  }
-
-  /// Waits; ends at once, with an error, when the task is cancelled.
-  func rest(_ pause: Duration) async throws(OCIError) {
-    do { try await Task.sleep(for: pause) } catch { throw .cancelled }
-  }
-}
-
-extension RegistryClient.Response {
-  /// The body's length as the server says it; nil when it does not.
-  var contentLength: Int64? { http.headers.first(name: "Content-Length").flatMap { Int64($0) } }
 }
 
 extension TimeAmount {

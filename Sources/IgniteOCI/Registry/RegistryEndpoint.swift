@@ -1,31 +1,78 @@
 internal import FoundationEssentials
 internal import Glibc
 
-/// Where a registry is reached: scheme, host and port.
+/// Where a registry, or a mirror of it, is reached.
 struct RegistryEndpoint: Sendable, Hashable {
-  /// As the reference spells it, for messages.
+  /// As the reference or the configuration spells it, for messages.
   let name: String
+  /// `scheme://host:port/v2/`, and a mirror's prefix.
   let base: URL
+  /// Whose credentials go there: a mirror has its own, and never gets the registry's.
+  let credentials: String
+  let isMirror: Bool
 
-  /// Plain HTTP for this machine only, HTTPS for all others; Docker's registry lives at another name than its own.
-  init(registry: String) throws(OCIError) {
-    name = registry
-    let authority = registry == "docker.io" ? "registry-1.docker.io" : registry
-    guard let probe = URL(string: "https://\(authority)/"), let host = probe.hostName else {
-      throw OCIError(.invalidReference, "'\(OCIError.quoted(registry))' is no registry")
-    }
-    let scheme = isLoopback(host) ? "http" : "https"
-    guard let base = URL(string: "\(scheme)://\(authority)/v2/") else {
-      throw OCIError(.invalidReference, "'\(OCIError.quoted(registry))' is no registry")
-    }
+  private init(name: String, base: URL, credentials: String, isMirror: Bool) {
+    self.name = name
     self.base = base
+    self.credentials = credentials
+    self.isMirror = isMirror
   }
 
+  /// The registry itself. Docker's lives at another name than its own.
+  init(registry: String, scheme: String) throws(OCIError) {
+    let authority = registry == "docker.io" ? "registry-1.docker.io" : registry
+    guard let base = URL(string: "\(scheme)://\(authority)/v2/"), base.hostName != nil else {
+      throw OCIError(.invalidReference, "'\(OCIError.quoted(registry))' is no registry")
+    }
+    self.init(name: registry, base: base, credentials: registry, isMirror: false)
+  }
+
+  /// A mirror by its URL. Without a scheme it is HTTPS, on loopback HTTP. What path it has comes before the
+  /// repository's name.
+  static func mirror(_ text: String, of registry: String) throws(OCIError) -> RegistryEndpoint {
+    func invalid(_ why: String) -> OCIError {
+      OCIError(
+        .invalidReference, "the mirror '\(OCIError.quoted(text))' of \(registry) cannot be: \(why)",
+        advice: "write it as https://HOST[:PORT][/PREFIX]")
+    }
+    let spelled: String
+    if text.contains("://") {
+      spelled = text
+    } else {
+      guard let host = URL(string: "https://\(text)")?.hostName else { throw invalid("it is no URL") }
+      spelled = "\(isLoopback(host) ? "http" : "https")://\(text)"
+    }
+    guard text.utf8.count <= 1024, let url = URL(string: spelled), let host = url.hostName else {
+      throw invalid("it is no URL")
+    }
+    guard let scheme = url.scheme?.lowercased(), ["http", "https"].contains(scheme) else {
+      throw invalid("it is neither https:// nor http://")
+    }
+    guard url.user(percentEncoded: true) == nil, url.query(percentEncoded: true) == nil, url.fragment == nil else {
+      throw invalid("it has more than a host and a path")
+    }
+    let prefix = url.path(percentEncoded: true).split(separator: "/").joined(separator: "/")
+    if !prefix.isEmpty, let why = ReferenceGrammar.problem(repository: prefix) { throw invalid(why) }
+    let bracketed = host.contains(":") ? "[\(host)]" : host
+    let authority = url.port.map { "\(bracketed):\($0)" } ?? bracketed
+    guard let base = URL(string: "\(scheme)://\(authority)/v2/" + (prefix.isEmpty ? "" : "\(prefix)/")) else {
+      throw invalid("it is no URL")
+    }
+    return RegistryEndpoint(name: authority, base: base, credentials: authority, isMirror: true)
+  }
+
+  /// A path below the endpoint: `library/nginx/manifests/latest`.
   func url(_ path: String) throws(OCIError) -> URL {
     guard let url = URL(string: base.absoluteString + path) else {
       throw OCIError(.invalidReference, "'\(OCIError.quoted(path))' makes no URL on \(name)")
     }
     return url
+  }
+
+  /// `http`, where this machine alone is spoken to and nothing else is said.
+  static func scheme(of registry: String, _ settings: RegistrySettings?) -> String {
+    guard let host = URL(string: "https://\(registry)/")?.hostName else { return "https" }
+    return isLoopback(host) && settings?.wantsSecurity != true ? "http" : "https"
   }
 }
 
@@ -50,7 +97,7 @@ extension URL {
   /// `scheme://host:port`, by which two URLs are of one server.
   var origin: String { "\(scheme?.lowercased() ?? "")://\(hostName ?? ""):\(portNumber)" }
 
-  private var portNumber: Int { port ?? (scheme?.lowercased() == "https" ? 443 : 80) }
+  var portNumber: Int { port ?? (scheme?.lowercased() == "https" ? 443 : 80) }
 
   /// `host:port`, for messages.
   var authority: String {
@@ -58,14 +105,18 @@ extension URL {
     return "\(host.contains(":") ? "[\(host)]" : host):\(portNumber)"
   }
 
-  /// Whether a request may go to this URL: HTTPS, or HTTP to this machine; no user name in it.
-  func isPermitted(downgradeFrom previous: URL?) -> Bool {
+  /// Whether a request may go to this URL: HTTPS, or HTTP to this machine or where it was allowed; no user name in it.
+  ///
+  /// - Parameters:
+  ///   - previous: what led here; from HTTPS nothing leads to HTTP.
+  ///   - plain: whether the user allowed HTTP for this server.
+  func isPermitted(downgradeFrom previous: URL?, plain: Bool = false) -> Bool {
     guard let host = hostName, user(percentEncoded: true) == nil, password(percentEncoded: true) == nil else {
       return false
     }
     switch scheme?.lowercased() {
     case "https": return true
-    case "http": return isLoopback(host) && previous?.scheme?.lowercased() != "https"
+    case "http": return (isLoopback(host) || plain) && previous?.scheme?.lowercased() != "https"
     default: return false
     }
   }

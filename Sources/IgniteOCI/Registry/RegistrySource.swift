@@ -1,11 +1,12 @@
-internal import AsyncHTTPClient
 internal import FoundationEssentials
 internal import NIOHTTP1
+internal import Synchronization
 
-/// An image in a registry (OCI distribution specification 1.1, Pull), read anonymously.
+/// An image in a registry (OCI distribution specification 1.1, Pull), or in a mirror of it.
 public struct RegistrySource: ImageSource {
   public let reference: Reference
-  private let client: RegistryClient
+  let client: RegistryClient
+  private let served = Served()
 
   public init(_ reference: Reference, client: RegistryClient = .shared) {
     self.reference = reference
@@ -17,14 +18,6 @@ public struct RegistrySource: ImageSource {
   public func resolve(platform: Platform) async throws(OCIError) -> ResolvedImage {
     let (bytes, type) = try await manifest(reference.digest?.description ?? reference.tag ?? "latest")
     let digest = Digest.sha256(of: bytes)
-    if let wanted = reference.digest {
-      guard wanted.algorithm == .sha256 else { throw .unsupportedAlgorithm(wanted) }
-      guard wanted == digest else {
-        throw OCIError(
-          .digestMismatch, "the manifest of \(reference) has the digest \(digest.short)",
-          advice: "the registry or its cache is damaged: push the image again")
-      }
-    }
     let root = Descriptor(mediaType: type ?? "", digest: digest, size: Int64(bytes.count))
     let resolver = ManifestResolver(platform: platform) { (descriptor: Descriptor) async throws(OCIError) -> [UInt8] in
       try await self.manifest(descriptor.digest.description).bytes
@@ -36,105 +29,127 @@ public struct RegistrySource: ImageSource {
     }
   }
 
+  /// The digest that the reference leads to now, by a HEAD: nothing is fetched. nil where the registry does not say.
+  public func currentDigest() async throws(OCIError) -> Digest? {
+    if let digest = reference.digest { return digest }
+    return try await firstOf(try await client.endpoints(of: reference.registry)) {
+      (endpoint: RegistryEndpoint) async throws(OCIError) -> Digest? in
+      let path = "manifests/\(reference.tag ?? "latest")"
+      do throws(OCIError) {
+        return try await retrying(at: endpoint) { () async throws(OCIError) -> Digest? in
+          try await get(path, at: endpoint, method: .HEAD, headers: Self.accepted)
+            .header("Docker-Content-Digest").flatMap { Digest($0) }
+        }
+      } catch {
+        // A registry that knows no HEAD may well know the image.
+        guard error.code == .badResponse, !error.isTransient else { throw error }
+        return nil
+      }
+    }
+  }
+
   public func open(_ descriptor: Descriptor) async throws(OCIError) -> any BlobReader {
-    let reader = RegistryBlobReader(source: self, client: client, descriptor: descriptor)
+    var endpoints = try await client.endpoints(of: reference.registry)
+    // Where the manifest came from its blobs are, most likely.
+    if let first = served.endpoint, let position = endpoints.firstIndex(of: first) {
+      endpoints.remove(at: position)
+      endpoints.insert(first, at: 0)
+    }
+    let reader = RegistryBlobReader(source: self, endpoints: endpoints, descriptor: descriptor)
     try await reader.connect()
     return reader
   }
 
-  /// Fetches a manifest or an index by tag or digest.
+  private static let accepted = [("Accept", MediaType.acceptedManifests.joined(separator: ", "))]
+
+  /// Fetches a manifest or an index by tag or digest; by digest only one that has it.
   private func manifest(_ what: String) async throws(OCIError) -> (bytes: [UInt8], mediaType: String?) {
-    let accept = ("Accept", MediaType.acceptedManifests.joined(separator: ", "))
-    return try await client.retrying { () async throws(OCIError) in
-      let response = try await self.get("manifests/\(what)", headers: [accept])
-      let bytes = try await client.body(of: response, limit: Limits.manifestSize, "the manifest")
-      if let stated = response.http.headers.first(name: "Docker-Content-Digest"), stated.hasPrefix("sha256:"),
-        Digest(stated) != Digest.sha256(of: bytes)
-      {
-        throw OCIError(
-          .digestMismatch, "the manifest of \(reference) does not have the digest that \(reference.registry) states",
-          advice: "the registry or its cache is damaged: push the image again")
+    try await firstOf(try await client.endpoints(of: reference.registry)) {
+      (endpoint: RegistryEndpoint) async throws(OCIError) -> (bytes: [UInt8], mediaType: String?) in
+      let found = try await manifest(what, at: endpoint)
+      served.endpoint = endpoint
+      return found
+    }
+  }
+
+  private func manifest(
+    _ what: String, at endpoint: RegistryEndpoint
+  ) async throws(OCIError) -> (bytes: [UInt8], mediaType: String?) {
+    try await retrying(at: endpoint) { () async throws(OCIError) -> (bytes: [UInt8], mediaType: String?) in
+      let answer = try await get("manifests/\(what)", at: endpoint, headers: Self.accepted)
+      let bytes = try await client.body(of: answer.response, limit: Limits.manifestSize, "the manifest")
+      let digest = Digest.sha256(of: bytes)
+      let damaged = "the registry or its cache is damaged: push the image again"
+      if let wanted = Digest(what) {
+        guard wanted.algorithm == .sha256 else { throw .unsupportedAlgorithm(wanted) }
+        guard wanted == digest else {
+          throw OCIError(
+            .digestMismatch, "the manifest of \(reference) has the digest \(digest.short)", advice: damaged)
+        }
       }
-      let type = response.http.headers.first(name: "Content-Type").map { header in
+      if let stated = answer.header("Docker-Content-Digest"), stated.hasPrefix("sha256:"), Digest(stated) != digest {
+        throw OCIError(
+          .digestMismatch, "the manifest of \(reference) does not have the digest that \(endpoint.name) states",
+          advice: damaged)
+      }
+      let type = answer.header("Content-Type").map { header in
         String(header.prefix { $0 != ";" }.filter { $0 != " " })
       }
       return (bytes, type)
     }
   }
 
-  /// A GET below the repository; an answer other than success is an error.
-  ///
-  /// Sends the token that is known, and gets one when the registry asks for it.
-  func get(_ path: String, headers: [(String, String)] = []) async throws(OCIError) -> RegistryClient.Response {
-    let endpoint = try RegistryEndpoint(registry: reference.registry)
-    let url = try endpoint.url("\(reference.repository)/\(path)")
-    let key = TokenCache.Key(origin: url.origin, repository: reference.repository)
-    var token = await client.tokens.token(key)
-    var asked = false
-    while true {
-      let response = try await client.get(url, headers: headers, authorization: token.map { "Bearer \($0)" })
-      if (200..<300).contains(response.status) { return response }
-      if response.status == 401, response.sameServer, !asked,
-        let challenge = BearerChallenge(response.http.headers["WWW-Authenticate"])
-      {
-        asked = true
-        await client.tokens.forget(key)
-        token = try await client.tokens.fetch(key, challenge, from: url, with: client)
-        continue
+  /// A request below the repository; an answer other than success is an error.
+  func get(
+    _ path: String, at endpoint: RegistryEndpoint, method: HTTPMethod = .GET, headers: [(String, String)] = []
+  ) async throws(OCIError) -> RegistryAccess.Answer {
+    let access = RegistryAccess(client, endpoint, repository: reference.repository)
+    let answer = try await access.perform(method, try access.url(path), headers: headers)
+    guard (200..<300).contains(answer.status) else { throw await access.failure(answer, path, of: reference) }
+    return answer
+  }
+
+  /// Tries again what fails in a way that passes. A mirror that cannot be reached is not waited for: there are others.
+  func retrying<Value: Sendable>(
+    at endpoint: RegistryEndpoint, _ body: @Sendable () async throws(OCIError) -> Value
+  ) async throws(OCIError) -> Value {
+    do throws(OCIError) {
+      return try await client.retrying(tries: endpoint.isMirror ? 1 : nil, body)
+    } catch {
+      if endpoint.isMirror, [.unreachable, .timedOut, .tls].contains(error.code) { client.lose(endpoint) }
+      throw error
+    }
+  }
+
+  /// The first endpoint's answer that is none of failure; the registry's own failure, with those of its mirrors.
+  private func firstOf<Value>(
+    _ endpoints: [RegistryEndpoint], _ body: (RegistryEndpoint) async throws(OCIError) -> Value
+  ) async throws(OCIError) -> Value {
+    var failures: [String] = []
+    for endpoint in endpoints.dropLast() {
+      do throws(OCIError) {
+        return try await body(endpoint)
+      } catch {
+        if error.code == .cancelled { throw error }
+        failures.append("; its mirror \(endpoint.name): \(OCIError.quoted(error.message, limit: 300))")
       }
-      throw await failure(response, path)
+    }
+    guard let last = endpoints.last else { throw OCIError(.notFound, "\(reference.registry) has no address") }
+    do throws(OCIError) {
+      return try await body(last)
+    } catch {
+      guard !failures.isEmpty, error.code != .cancelled else { throw error }
+      throw OCIError(
+        error.code, error.message + failures.prefix(3).joined(), advice: error.advice, cause: error.cause)
     }
   }
 
-  /// What a status other than success means.
-  private func failure(_ response: RegistryClient.Response, _ path: String) async -> OCIError {
-    let registry = response.sameServer ? reference.registry : response.url.authority
-    let body = (try? await client.body(of: response, limit: 64 << 10, "the answer")) ?? []
-    let said = ErrorBody.summary(body)
-    let tail = said.map { ": \($0.text)" } ?? ""
-    switch response.status {
-    case 404 where path.hasPrefix("blobs/"):
-      return OCIError(
-        .notFound, "\(registry) lacks the blob \(path.dropFirst(6))",
-        advice: "the registry is damaged: push the image again")
-    case 404 where said?.code == "NAME_UNKNOWN":
-      return OCIError(
-        .notFound, "\(reference) is not there: \(registry) has no repository \(reference.repository)",
-        advice: "check the name")
-    case 404:
-      let what = reference.digest.map { "no manifest \($0.short)" } ?? "no tag \(reference.tag ?? "latest")"
-      return OCIError(
-        .notFound, "\(reference) is not there: \(registry) knows \(what) of \(reference.repository)",
-        advice: "check the name and the tag")
-    case 401, 403:
-      return OCIError(
-        .denied, "\(registry) refuses access to \(reference.repository)\(tail)",
-        advice: "the image is private or does not exist; logging in is not yet supported")
-    case 429:
-      return OCIError(.denied, "\(registry) refuses further requests for now\(tail)", advice: "try again later")
-    case 500...:
-      return OCIError(
-        .badResponse, "\(registry) fails with status \(response.status)\(tail)",
-        advice: "try again later, or look at the registry's log", cause: ServerFailure(status: response.status))
-    default:
-      return OCIError(
-        .badResponse, "\(registry) answers with status \(response.status)\(tail)",
-        advice: "check that a registry listens there")
+  /// Which endpoint gave the manifest.
+  private final class Served: Sendable {
+    private let state = Mutex<RegistryEndpoint?>(nil)
+    var endpoint: RegistryEndpoint? {
+      get { state.withLock { $0 } }
+      set { state.withLock { $0 = newValue } }
     }
-  }
-}
-
-/// A registry's words on a failure (distribution specification, Error Codes).
-private struct ErrorBody: Decodable {
-  struct Entry: Decodable {
-    var code: String?
-    var message: String?
-  }
-  var errors: [Entry]?
-
-  static func summary(_ bytes: [UInt8]) -> (code: String?, text: String)? {
-    guard let entry = (try? decodeDocument(ErrorBody.self, bytes, ""))?.errors?.first else { return nil }
-    guard let text = entry.message ?? entry.code, !text.isEmpty else { return nil }
-    return (entry.code, OCIError.quoted(text, limit: 200))
   }
 }

@@ -2,7 +2,7 @@ internal import NIOCore
 
 /// Some bytes of a blob.
 public struct BlobChunk: Sendable {
-  private let buffer: ByteBuffer
+  let buffer: ByteBuffer
 
   init(_ buffer: ByteBuffer) { self.buffer = buffer }
 

@@ -10,6 +10,8 @@ final class FakeServer: Sendable {
     var target: String
     /// By lower-case name.
     var headers: [String: String]
+    /// As long as its Content-Length says.
+    var body: [UInt8] = []
   }
 
   /// What a test sends to a client; blocking.
@@ -45,6 +47,12 @@ final class FakeServer: Sendable {
     func stall() {
       var byte: UInt8 = 0
       while recv(descriptor, &byte, 1, 0) > 0 {}
+    }
+
+    /// Whether the client has hung up; waits so many milliseconds for it.
+    func isGone(after milliseconds: Int32) -> Bool {
+      var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      return poll(&wait, 1, milliseconds) != 0
     }
 
     func hangUp() { shutdown(descriptor, Int32(SHUT_RDWR)) }
@@ -124,6 +132,16 @@ final class FakeServer: Sendable {
         request.headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
           in: .whitespaces)
       }
+      let length = request.headers["content-length"].flatMap { Int($0) } ?? 0
+      while pending.count < length {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        let count = recv(client, &buffer, buffer.count, 0)
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { return }
+        pending += buffer[..<count]
+      }
+      request.body = Array(pending.prefix(length))
+      pending.removeFirst(length)
       state.withLock { $0.requests.append(request) }
       handler(request, Connection(descriptor: client))
     }
