@@ -52,7 +52,9 @@ let package = Package(
       ]),
     library(
       "IgniteImages", ["CIgniteSystem", "IgniteSystem", "IgniteOCI", "CExt2fs", "CISAL", "CLZ4", "CLZMA", "CZstd"],
-      [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a", ":libzstd.a"].map { .linkedLibrary($0) } + [.linkedLibrary("isal")]
+      [":libext2fs.a", ":libcom_err.a", ":liblz4.a", ":liblzma.a", ":libzstd.a"].map { .linkedLibrary($0) } + [
+        .linkedLibrary("isal")
+      ]
     ),
     library("IgniteHypervisor", ["IgniteSystem"]),
     library("IgniteNetwork", ["IgniteSystem"]),
@@ -88,7 +90,7 @@ let package = Package(
     tests("IgniteStoreTests", ["IgniteStore", "IgniteSystem"]),
     tests(
       "IgniteEngineTests",
-      ["IgniteEngine", "IgniteAPI", "IgniteOCI", "IgniteSystem", "IgniteSupervisor", "IgniteWire"]),
+      ["IgniteEngine", "IgniteAPI", "IgniteOCI", "IgniteImages", "IgniteSystem", "IgniteSupervisor", "IgniteWire"]),
     tests(
       "IgniteTests", ["ignite", "IgniteEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     tests("EndToEnd", ["IgniteSystem", "CIgniteSystem"]),

@@ -91,9 +91,14 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public init(image: Image) { self.image = image }
 }
 
+/// When a registry is asked for an image that is here already.
 public enum PullPolicy: String, Codable, Sendable, CaseIterable {
+  /// Not at all.
   case missing = "Missing"
+  /// Each time; fetched is what has changed.
   case always = "Always"
+  /// Each time, but an image that is here serves where the registry cannot be reached.
+  case newer = "Newer"
   case never = "Never"
 }
 

@@ -16,6 +16,7 @@ extension Engine {
     _ request: VMRequest, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> VM {
     try check(request)
+    try Self.checkRuns(request.platform, of: request.image)
     if let name = request.name,
       try await store.get(kind: VM.kind, namespace: "default", name: name) != nil
     {
@@ -24,7 +25,7 @@ extension Engine {
         advice: "choose another, or remove that one: ignite rm \(name)")
     }
     let kernel = try await kernel(request.kernel)
-    var image = try await image(request.image, pull: request.pull, progress: progress)
+    var image = try await image(request.image, pull: request.pull, platform: request.platform, progress: progress)
     try Task.checkCancellation()
 
     var spec = VMSpec(image: VMSpec.Image(oci: image.name, pullPolicy: request.pull))

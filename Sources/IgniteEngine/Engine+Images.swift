@@ -1,7 +1,7 @@
 public import FoundationEssentials
-internal import IgniteAPI
+public import IgniteAPI
 public import IgniteImages
-internal import IgniteOCI
+public import IgniteOCI
 internal import IgniteStore
 internal import IgniteSystem
 
@@ -24,14 +24,26 @@ extension Engine {
   static let imageKind = "Image"
 
   /// Imports an image under its own or the given name; one that is there already is brought up to date.
+  ///
+  /// - Parameters:
+  ///   - pull: whether what is here will do; by default a registry is asked, and what has changed is fetched.
+  ///   - platform: the image's; nil for this machine's.
   public func importImage(
-    _ source: String, name: String? = nil, keepsLayers: Bool? = nil,
-    progress: @escaping @Sendable (ImportProgress) -> Void
+    _ source: String, name: String? = nil, pull: PullPolicy = .always, platform: Platform? = nil,
+    keepsLayers: Bool? = nil, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> ImportedImage {
+    try Self.checkSystem(platform)
     let given = source
     let keepsLayers = keepsLayers ?? configuration.images.keepBlobs
     let reference = try ImageSourceReference(source)
     let named = try name.map { (text) throws(OCIError) in try Reference(text) }
+    // What is in an archive, and under which name, is known when it is read.
+    let expected = reference.namesItsImage ? try named ?? reference.defaultName() : named
+    if let image = try await imageAtHand(
+      expected?.description, reference, pull, platform, keepsLayers: keepsLayers, progress)
+    {
+      return image
+    }
     let source = try await imageSource(reference, store: contentStore, progress: progress)
     defer { source.close() }
     let name = try named ?? (source as? ArchiveSource)?.defaultName ?? reference.defaultName()
@@ -39,7 +51,8 @@ extension Engine {
       try await ImageImporter(
         root: paths.data, limits: configuration.images.limits, syncs: configuration.images.sync
       ).importImage(
-        source: source, name: name.description, keepsLayers: keepsLayers, progress: progress,
+        source: source, name: name.description, platform: platform ?? .host, keepsLayers: keepsLayers,
+        progress: progress,
         record: { try await recordImage($0, source: given, keepsLayers: keepsLayers) })
     }
   }
@@ -51,7 +64,7 @@ extension Engine {
     _ reference: ImageSourceReference, store: ContentStore, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> any ImageSource {
     switch reference {
-    case .registry(let reference): RegistrySource(reference)
+    case .registry(let reference): RegistrySource(reference, client: registries)
     case .layout(let path, let tag): LayoutSource(path: path, tag: tag)
     case .archive, .dockerDaemon, .standardInput:
       try await ArchiveSource.open(reference, store: store, environment: environment, progress: progress)
@@ -60,18 +73,18 @@ extension Engine {
 
   /// The image of a VM: the one that is here, or a fresh import, by the policy.
   func image(
-    _ source: String, pull: PullPolicy, progress: @escaping @Sendable (ImportProgress) -> Void
+    _ source: String, pull: PullPolicy, platform: Platform? = nil,
+    progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> ImportedImage {
     let namesItsImage = (try? ImageSourceReference(source))?.namesItsImage ?? true
-    if pull != .always, namesItsImage, let record = try await imageRecord(source), hasDisk(record.image) {
-      return record.image
+    let known = namesItsImage ? try await imageRecord(source)?.image : nil
+    if pull == .missing || pull == .never, let known, hasDisk(known) {
+      // Named by its digits or its name, it is that image and no other.
+      guard let platform else { return try Self.runnable(known) }
+      if Self.serves(known, platform) { return known }
     }
-    guard pull != .never else {
-      throw EngineError(
-        .notFound, "the image \(source) is not on this machine, and --pull never forbids to fetch it",
-        advice: "import it: ignite image import \(source)")
-    }
-    return try await importImage(source, progress: progress)
+    if pull == .never { throw Self.absent(source, platform, here: known) }
+    return try await importImage(source, pull: pull, platform: platform, progress: progress)
   }
 
   /// The record of an image by source or name, or by at least four digits of its manifest's or config's digest.

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 public import IgniteAPI
+internal import IgniteOCI
 internal import IgniteStore
 internal import IgniteSystem
 
@@ -9,6 +10,8 @@ public struct Engine: Sendable {
   public let configuration: EngineConfiguration
   public let environment: [String: String]
   let store: ObjectStore
+  /// The connections to registries; none is opened before it is needed.
+  let registries: RegistryClient
 
   /// Opens the state below `paths`, making what is absent.
   public static func open(
@@ -25,6 +28,7 @@ public struct Engine: Sendable {
     self.configuration = configuration
     self.environment = environment
     self.store = store
+    registries = configuration.client(environment: environment)
   }
 
   /// Says something to the user beside an operation's result; on standard error, once.

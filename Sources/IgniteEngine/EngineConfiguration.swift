@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
+public import IgniteOCI
 internal import IgniteSystem
 internal import Yams
 
@@ -23,6 +24,9 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
   public var network = Network()
   public var users = Users()
   public var images = Images()
+  /// What is said of single registries.
+  public var registries: [RegistrySettings] = []
+  public var transfers = Transfers()
 
   public init() {}
 
@@ -81,7 +85,9 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
           }
         }
       case "images": try mergeImages(value, file: file)
-      default: throw Self.unknown(key, file, known: ["network", "users", "images"])
+      case "registries": try mergeRegistries(value, file: file)
+      case "transfers": try mergeTransfers(value, file: file)
+      default: throw Self.unknown(key, file, known: ["network", "users", "images", "registries", "transfers"])
       }
     }
   }

@@ -1,5 +1,6 @@
 public import IgniteAPI
 public import IgniteNetwork
+public import IgniteOCI
 
 /// What `create` and `run` are asked for: a VM's spec, before names and defaults are resolved.
 public struct VMRequest: Sendable {
@@ -9,6 +10,8 @@ public struct VMRequest: Sendable {
   public var labels: [String: String] = [:]
   public var kernel: String?
   public var pull: PullPolicy = .missing
+  /// The image's platform; nil for this machine's.
+  public var platform: Platform?
   public var resources = VMSpec.Resources()
   public var process = VMSpec.Process()
   public var ports: [PublishedPort] = []

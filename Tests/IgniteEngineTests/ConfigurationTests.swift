@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import IgniteImages
+import IgniteOCI
 import Testing
 
 @testable import IgniteEngine
@@ -26,6 +27,41 @@ import Testing
     let limited = try merged("images: {sync: false, limits: {layerSize: 1GiB, expansion: 50, files: 10}}").images
     #expect(!limited.sync && limited.limits.layerBytes == 1 << 30)
     #expect(limited.limits.expansion == 50 && limited.limits.files == 10)
+  }
+
+  @Test func registriesAndTransfers() throws {
+    let configuration = try merged(
+      """
+      registries:
+        - host: Registry.test:5000
+          insecure: true
+          proxy: none
+        - {host: index.docker.io, mirrors: [https://mirror.test, "127.0.0.1:5000/cache"]}
+        - {host: secure.test, ca: /ca.pem, clientCertificate: /c.pem, clientKey: /k.pem}
+      transfers: {tries: 2, minimumRate: 0, idleSeconds: 5}
+      """)
+    #expect(configuration.registries.map(\.host) == ["registry.test:5000", "docker.io", "secure.test"])
+    #expect(configuration.registries[0].insecure == true && configuration.registries[0].proxy == "none")
+    #expect(configuration.registries[1].mirrors == ["https://mirror.test", "127.0.0.1:5000/cache"])
+    #expect(configuration.registries[2].clientKey == "/k.pem")
+    let client = configuration.client(environment: [:]).configuration
+    #expect(client.tries == 2 && client.minimumRate == 0 && client.idleTimeout == .seconds(5))
+    #expect(client.rateWindow == .seconds(60) && client.registries == configuration.registries)
+  }
+
+  @Test(arguments: [
+    ("registries: {}", "list"), ("registries: [x]", "registries[0]"), ("registries: [{}]", "host"),
+    ("registries: [{host: a.test}, {host: A.test}]", "twice"), ("registries: [{host: a.test, tls: no}]", "tls"),
+    ("registries: [{host: a.test, insecure: maybe}]", "insecure"), ("registries: [{host: 'a b'}]", "host name"),
+    ("registries: [{host: a.test, mirrors: x}]", "mirrors"),
+    ("registries: [{host: a.test, mirrors: ['u://m']}]", "u://m"),
+    ("registries: [{host: a.test, clientKey: /k}]", "certificate"), ("registries: [{host: a.test, ca: x}]", "absolute"),
+    ("registries: [{host: a.test, proxy: 'socks5://p'}]", "socks5"), ("transfers: {speed: 1}", "transfers.speed"),
+    ("transfers: {tries: 0}", "transfers.tries"), ("transfers: {tries: 1000}", "beyond"),
+  ])
+  func whatIsWrongWithRegistriesIsNamed(yaml: String, word: String) throws {
+    let error = #expect(throws: EngineError.self) { try merged(yaml) }
+    #expect(error?.message.contains(word) == true, "\(String(describing: error))")
   }
 
   @Test(arguments: [

@@ -8,9 +8,10 @@ internal import IgniteSystem
 
 struct ImageCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "image", abstract: "Import, list, name, save, check and remove images.",
+    commandName: "image", abstract: "Import, list, name, save, push, check and remove images.",
     subcommands: [
       ImageImport.self, ImageList.self, ImageInspect.self, ImageHistory.self, ImageTag.self, ImageSave.self,
+      ImagePush.self,
       ImageVerify.self, ImageRemove.self, ImagePrune.self,
     ])
 }
@@ -35,6 +36,8 @@ struct ImageImport: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The name that the image gets here.", valueName: "reference"))
   var name: String?
 
+  @OptionGroup var pulling: PullOptions
+
   @Flag(
     name: .customLong("keep-blobs"),
     help: "Keep the layers whatever images.keepBlobs says, and fetch those that are not here.")
@@ -44,10 +47,12 @@ struct ImageImport: AsyncParsableCommand {
   var source: String
 
   func run() async throws {
+    let (pull, platform) = (try pulling.policy(default: .always), try pulling.platformOrNil())
     let image = try await Interrupts.run { _ in
       let engine = try await global.engine()
       return try await withImportProgress { progress in
-        try await engine.importImage(source, name: name, keepsLayers: keepsBlobs ? true : nil, progress: progress)
+        try await engine.importImage(
+          source, name: name, pull: pull, platform: platform, keepsLayers: keepsBlobs ? true : nil, progress: progress)
       }
     }
     Output.line("\(image.name)@\(image.manifestDigest)")

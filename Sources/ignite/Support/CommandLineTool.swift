@@ -19,7 +19,9 @@ struct Ignite: AsyncParsableCommand {
           RunCommand.self, CreateCommand.self, StartCommand.self, ListCommand.self, LogsCommand.self, ExecCommand.self,
           StopCommand.self, KillCommand.self, RemoveCommand.self, WaitCommand.self, InspectCommand.self,
         ]),
-      CommandGroup(name: "Images and kernels", subcommands: [ImageCommand.self, KernelCommand.self]),
+      CommandGroup(
+        name: "Images and kernels",
+        subcommands: [ImageCommand.self, KernelCommand.self, LoginCommand.self, LogoutCommand.self]),
       CommandGroup(
         name: "The host",
         subcommands: [SystemCommand.self, DoctorCommand.self, CompletionCommand.self, VersionCommand.self]),

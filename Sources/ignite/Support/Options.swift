@@ -4,6 +4,7 @@ internal import Glibc
 internal import IgniteAPI
 internal import IgniteEngine
 internal import IgniteNetwork
+internal import IgniteOCI
 internal import IgniteSystem
 
 /// Where state lies; every command takes these.
@@ -82,6 +83,22 @@ struct ProcessOptions: ParsableArguments {
   }
 }
 
+/// Which image, and when a registry is asked for it; shared by `run`, `create` and `image import`.
+struct PullOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("When to ask the registry: missing, always, newer or never.", valueName: "policy"))
+  var pull: String?
+
+  @Option(help: ArgumentHelp("The image's platform; this machine's when absent.", valueName: "os/arch[/variant]"))
+  var platform: String?
+
+  func policy(default policy: PullPolicy) throws -> PullPolicy {
+    try pull.map { try CreateOptions.choice($0, "--pull", PullPolicy.allCases) } ?? policy
+  }
+
+  func platformOrNil() throws -> Platform? { try platform.map { (text) throws(OCIError) in try Platform(text) } }
+}
+
 /// What a new VM is made of; shared by `run` and `create`.
 struct CreateOptions: ParsableArguments {
   @Option(help: "The VM's name; one is made up when it is absent.")
@@ -121,8 +138,7 @@ struct CreateOptions: ParsableArguments {
   @Option(name: [.customShort("h"), .customLong("hostname")], help: "The VM's host name; its ID when it is absent.")
   var hostname: String?
 
-  @Option(help: ArgumentHelp("Fetch the image: missing, always or never.", valueName: "policy"))
-  var pull: String = "missing"
+  @OptionGroup var pulling: PullOptions
 
   @Option(help: ArgumentHelp("Run the image's command, or its own init: auto, process or machine.", valueName: "mode"))
   var boot: String = "auto"
@@ -147,7 +163,8 @@ struct CreateOptions: ParsableArguments {
       request.labels[String(parts[0])] = parts.count == 2 ? String(parts[1]) : ""
     }
     request.kernel = kernel
-    request.pull = try Self.choice(pull, "--pull", PullPolicy.allCases)
+    request.pull = try pulling.policy(default: .missing)
+    request.platform = try pulling.platformOrNil()
     request.process.boot = try Self.choice(boot, "--boot", BootMode.allCases)
     request.process.command = entrypoint.map { $0.isEmpty ? [] : [$0] }
     request.process.args = command.isEmpty ? nil : command
@@ -182,7 +199,7 @@ struct CreateOptions: ParsableArguments {
     return size
   }
 
-  private static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws
+  static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws
     -> Value
   {
     guard let value = all.first(where: { $0.rawValue.lowercased() == text.lowercased() }) else {

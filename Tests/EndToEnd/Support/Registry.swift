@@ -13,9 +13,21 @@ final class Registry: Sendable {
 
   static func start(in folder: String) async throws -> Registry {
     let layout = try await TestImage.layout()
+    return try await start([folder, "\(layout):test", "things/test:1"], environment: [:])
+  }
+
+  /// An empty one that asks for a user's password.
+  static func start(in folder: String, user: String, password: String) async throws -> Registry {
+    let file = folder + ".htpasswd"
+    try await Ignite.run(["htpasswd", "-Bbc", file, user, password])
+    return try await start(
+      [folder], environment: ["REGISTRY_AUTH_HTPASSWD_REALM": "test", "REGISTRY_AUTH_HTPASSWD_PATH": file])
+  }
+
+  private static func start(_ arguments: [String], environment: [String: String]) async throws -> Registry {
     let program = try Program(
-      arguments: [Ignite.root + "/scripts/registry", folder, "\(layout):test", "things/test:1"],
-      environment: Ignite.variables
+      arguments: [Ignite.root + "/scripts/registry"] + arguments,
+      environment: Ignite.variables.merging(environment) { $1 }
     ).start()
     // It ends with its standard input.
     let address = try await program.readOutput(until: "\n").trimmingSuffix()
