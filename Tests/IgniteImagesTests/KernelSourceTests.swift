@@ -147,6 +147,59 @@ import Testing
     #expect(try await failure(mixed, scratch).message.contains("was built for 1.2.3"))
   }
 
+  /// Layers that say the same name for ever, or hide the same for ever, do not fill the memory.
+  @Test func treesAreBounded() throws {
+    let scratch = try Scratch()
+    let name = String(repeating: "n", count: 80)
+    for member in ["boot/.wh.\(name)", "boot/.wh..wh..opq", "boot/\(name)"] {
+      let source = repeated(member, count: 210_000)
+      var tree = KernelTree()
+      let error = #expect(throws: ImageError.self) {
+        try tree.apply(source, into: scratch.path) { (_) throws(ImageError) in }
+      }
+      #expect(error?.code == .limitExceeded, "\(member)")
+    }
+    var tree = KernelTree()
+    try tree.apply(
+      MemoryByteSource(
+        tar {
+          $0.file("boot/a", "1")
+          $0.file("lib/modules/1/x", "2")
+          $0.file("usr/lib/modules/1/y/z", "3")
+        }), into: scratch.path
+    ) { (_) throws(ImageError) in }
+    #expect(Set(tree.nodes.keys) == ["boot/a", "lib/modules/1/x", "lib/modules/1/y/z"])
+    try tree.apply(
+      MemoryByteSource(
+        tar {
+          $0.file("lib/modules/1/new", "4")
+          $0.file("lib/modules/1/.wh..wh..opq")
+          $0.file("../boot/b", "outside")
+          $0.file("etc/boot/c", "elsewhere")
+        }), into: scratch.path
+    ) { (_) throws(ImageError) in }
+    #expect(Set(tree.nodes.keys) == ["boot/a", "lib/modules/1/new"])
+    try tree.apply(MemoryByteSource(tar { $0.file(".wh.lib") }), into: scratch.path) { (_) throws(ImageError) in }
+    #expect(Set(tree.nodes.keys) == ["boot/a"])
+  }
+
+  /// An archive with one symbolic link, or whiteout, over and over.
+  private func repeated(_ name: String, count: Int) -> any ByteSource {
+    var archive = TestArchive()
+    archive.link(name, to: "x")
+    let block = archive.bytes
+    var left = count
+    return ClosureByteSource { (buffer) throws(ImageError) in
+      var filled = 0
+      while left > 0, filled + block.count <= buffer.count {
+        UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]).copyBytes(from: block)
+        filled += block.count
+        left -= 1
+      }
+      return filled
+    }
+  }
+
   @Test func filesWithModulesOfAFolder() async throws {
     let scratch = try Scratch()
     let bytes = try makeKernel(scratch: scratch)

@@ -20,12 +20,12 @@ extension KernelTree {
       let base = name.split(separator: "/").last ?? ""
       let folder = name.split(separator: "/").dropLast().joined(separator: "/")
       if base == ".wh..wh..opq" {
-        remove(folder, onlyBelow: true)
+        try remove(folder, onlyBelow: true)
       } else if base.hasPrefix(".wh.") {
-        remove((folder.isEmpty ? "" : folder + "/") + base.dropFirst(4))
+        try remove((folder.isEmpty ? "" : folder + "/") + base.dropFirst(4))
       } else {
         // What is no directory takes the place of one, with all below it.
-        if entry.kind != .directory { remove(name, onlyBelow: true) }
+        if entry.kind != .directory { try remove(name, onlyBelow: true) }
         try take(entry, name, reader, into: directory, &total)
       }
     }

@@ -9,26 +9,39 @@ struct KernelTree {
     case link(String)
   }
 
-  /// The most files.
+  /// The most files, and the most bytes of their names.
   static let limit = 200_000
+  static let nameLimit = 32 << 20
 
   private(set) var nodes: [String: Node] = [:]
   /// What the layer being applied brings, and what it takes of those below.
   private var upper: [String: Node] = [:]
   private var removed: [(name: String, onlyBelow: Bool)] = []
+  private var nameBytes = 0
 
   mutating func add(_ name: String, _ node: Node) throws(ImageError) {
-    guard nodes.count + upper.count < Self.limit else {
-      throw ImageError(.limitExceeded, "there are more than \(Self.limit) files of kernels")
-    }
+    try count(name, nodes.count + upper.count)
     upper[name] = node
+  }
+
+  /// Bounds what is remembered of an image, whatever its layers say again and again.
+  private mutating func count(_ name: String, _ files: Int) throws(ImageError) {
+    nameBytes += name.utf8.count
+    guard files < Self.limit, nameBytes <= Self.nameLimit else {
+      throw ImageError(
+        .limitExceeded,
+        "there are more than \(Self.limit) files of kernels, or \(Self.nameLimit >> 20) MiB of their names")
+    }
   }
 
   /// The node of a name, as it is while a layer is applied: a hard link may mean one of a layer below.
   func current(_ name: String) -> Node? { upper[name] ?? nodes[name] }
 
   /// Takes a name of the layers below away, and what lies below it.
-  mutating func remove(_ name: String, onlyBelow: Bool = false) { removed.append((name, onlyBelow)) }
+  mutating func remove(_ name: String, onlyBelow: Bool = false) throws(ImageError) {
+    try count(name, removed.count)
+    removed.append((name, onlyBelow))
+  }
 
   /// Ends a layer.
   mutating func endLayer() {
