@@ -55,6 +55,23 @@ import Testing
     }
   }
 
+  /// The program's own archives, as a file and through a pipe: of a layout the very manifest, of both the same disk.
+  @Test func whatIsSavedComesBack() async throws {
+    try await Ignite.with { ignite in
+      let known = try await record(ignite, Ignite.image)
+      for format in ["oci-archive", "docker-archive"] {
+        let file = "\(ignite.folder)/\(format).tar"
+        try await ignite.succeed("image", "save", "--format", format, "-o", file, Ignite.image)
+        #expect(try await ignite.succeed("image", "import", "\(format):\(file)").hasPrefix(Ignite.image + "@"))
+        let piped = try await ignite(["image", "import", "-", "--name", "back/\(format):1"], input: try bytes(file))
+        #expect(piped.status == 0, "\(piped.errorText)")
+        let back = try await record(ignite, "back/\(format):1")
+        #expect(back.disk == known.disk)
+        #expect(format == "docker-archive" || back.manifestDigest == known.manifestDigest)
+      }
+    }
+  }
+
   /// Debian's dockerd, which writes archives of the old kind: layers in folders of their own, links where they repeat.
   @Test func whatDockerHasAndSaves() async throws {
     try #require(Ignite.isRoot, "the end-to-end suites are run as root")

@@ -27,7 +27,8 @@ struct KernelImport: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where a kernel file's modules are: /lib/modules/VERSION, or the folder above it.", valueName: "dir"))
+      "Where a kernel file's modules are: /lib/modules/VERSION, or the folder above it.", valueName: "dir"),
+    completion: .directory)
   var modules: String?
 
   @Argument(
