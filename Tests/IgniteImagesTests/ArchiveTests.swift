@@ -60,7 +60,7 @@ import Testing
     let (oci, docker) = (scratch.file("My OCI.tar"), scratch.file("docker.tar"))
     try await skopeo("oci:\(layout.path):v1", "oci-archive:\(oci):v1")
     try await skopeo("oci:\(layout.path):v1", "docker-archive:\(docker):example.org/app:1")
-    try await tool(["sh", "-c", "gzip -k '\(oci)' '\(docker)'; xz -k '\(docker)'"])
+    try await tool(["sh", "-c", "gzip -k '\(oci)' '\(docker)'; xz -k '\(docker)'; zstd -qk '\(docker)'"])
 
     for source in ["oci-archive:\(oci)", "oci-archive:\(oci):v1", "oci-archive:\(oci).gz"] {
       let image = try await importing(source)
@@ -75,7 +75,9 @@ import Testing
     #expect(plain.layers.map(\.mediaType) == [MediaType.ociLayer, MediaType.ociLayer])
     #expect(plain.layers.map(\.digest) == plain.config.diffIDs)
     #expect(Set(plain.blobs).isSubset(of: Set(try store.list()).union(plain.layers.map(\.digest))))
-    for source in ["docker-archive:\(docker).gz", "docker-archive:\(docker).xz:example.org/app:1"] {
+    for source in [
+      "docker-archive:\(docker).gz", "docker-archive:\(docker).zst", "docker-archive:\(docker).xz:example.org/app:1",
+    ] {
       #expect(try await importing(source).manifestDigest == plain.manifestDigest)
     }
     try expectNothingLeft()

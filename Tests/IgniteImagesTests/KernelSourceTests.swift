@@ -152,14 +152,21 @@ import Testing
     let scratch = try Scratch()
     let name = String(repeating: "n", count: 80)
     for member in ["boot/.wh.\(name)", "boot/.wh..wh..opq", "boot/\(name)"] {
-      let source = repeated(member, count: 210_000)
+      let source = repeated(member, count: 2_000)
       var tree = KernelTree()
+      tree.limit = 1_000
       let error = #expect(throws: ImageError.self) {
         try tree.apply(source, into: scratch.path) { (_) throws(ImageError) in }
       }
       #expect(error?.code == .limitExceeded, "\(member)")
     }
     var tree = KernelTree()
+    tree.nameLimit = 100
+    let names = #expect(throws: ImageError.self) {
+      try tree.apply(repeated("boot/\(name)", count: 3), into: scratch.path) { (_) throws(ImageError) in }
+    }
+    #expect(names?.code == .limitExceeded)
+    tree = KernelTree()
     try tree.apply(
       MemoryByteSource(
         tar {
@@ -179,8 +186,16 @@ import Testing
         }), into: scratch.path
     ) { (_) throws(ImageError) in }
     #expect(Set(tree.nodes.keys) == ["boot/a", "lib/modules/1/new"])
-    try tree.apply(MemoryByteSource(tar { $0.file(".wh.lib") }), into: scratch.path) { (_) throws(ImageError) in }
-    #expect(Set(tree.nodes.keys) == ["boot/a"])
+    for hidden in ["lib/.wh.modules", ".wh.lib", "usr/.wh.lib", "./.wh.usr", "usr/lib/modules/.wh..wh..opq"] {
+      var copy = tree
+      try copy.apply(MemoryByteSource(tar { $0.file(hidden) }), into: scratch.path) { (_) throws(ImageError) in }
+      #expect(Set(copy.nodes.keys) == ["boot/a"], "\(hidden)")
+    }
+    for hidden in [".wh..wh..opq", "./.wh..wh..opq"] {
+      var copy = tree
+      try copy.apply(MemoryByteSource(tar { $0.file(hidden) }), into: scratch.path) { (_) throws(ImageError) in }
+      #expect(copy.nodes.isEmpty, "\(hidden)")
+    }
   }
 
   /// An archive with one symbolic link, or whiteout, over and over.

@@ -39,8 +39,12 @@ final class TarStreamWriter {
   /// The two empty blocks that end an archive.
   func finish() throws(ImageError) { try output.write([UInt8](repeating: 0, count: 2 * Self.block)) }
 
-  /// - Parameter name: at most 100 bytes; the archives made here have no longer ones.
-  private static func header(name: String, size: UInt64, type: UInt8, mode: UInt64) -> [UInt8] {
+  /// A header block.
+  ///
+  /// - Parameters:
+  ///   - name: at most 100 bytes of it; the archives made here have no longer ones.
+  ///   - link: a link's target, of which the same holds.
+  static func header(name: String, size: UInt64, type: UInt8, mode: UInt64, link: String = "") -> [UInt8] {
     var header = [UInt8](repeating: 0, count: block)
     func put(_ bytes: some Sequence<UInt8>, at offset: Int) {
       for (index, byte) in bytes.enumerated() { header[offset + index] = byte }
@@ -63,6 +67,7 @@ final class TarStreamWriter {
     put(octal(0, digits: 11), at: 136)
     put([UInt8](repeating: UInt8(ascii: " "), count: 8), at: 148)
     header[156] = type
+    put(link.utf8.prefix(100), at: 157)
     put("ustar".utf8, at: 257)
     put("00".utf8, at: 263)
     put(octal(header.reduce(0) { $0 + UInt64($1) }, digits: 6) + [0, UInt8(ascii: " ")], at: 148)

@@ -69,36 +69,15 @@ final class KernelTarSource: ByteSource {
   }
 
   private static func header(_ name: String, type: Character, size: UInt64, mode: UInt64, link: String) -> [UInt8] {
+    func block(_ name: String, _ type: Character, _ size: UInt64, _ mode: UInt64, _ link: String) -> [UInt8] {
+      TarStreamWriter.header(name: name, size: size, type: type.asciiValue ?? 0, mode: mode, link: link)
+    }
     var bytes: [UInt8] = []
     for (text, kind) in [(name, "L"), (link, "K")] as [(String, Character)] where text.utf8.count > 100 {
       let data = Array(text.utf8) + [0]
-      bytes += block("././@LongLink", type: kind, size: UInt64(data.count), mode: 0o644, link: "")
+      bytes += block("././@LongLink", kind, UInt64(data.count), 0o644, "")
       bytes += data + [UInt8](repeating: 0, count: (512 - data.count % 512) % 512)
     }
-    return bytes + block(name, type: type, size: size, mode: mode, link: link)
-  }
-
-  private static func block(_ name: String, type: Character, size: UInt64, mode: UInt64, link: String) -> [UInt8] {
-    var block = [UInt8](repeating: 0, count: 512)
-    func put(_ bytes: some Collection<UInt8>, _ offset: Int) {
-      block.replaceSubrange(offset..<offset + bytes.count, with: bytes)
-    }
-    func octal(_ value: UInt64, _ offset: Int, _ digits: Int) {
-      let text = String(value, radix: 8)
-      put(Array((String(repeating: "0", count: max(0, digits - text.utf8.count)) + text).utf8), offset)
-    }
-    put(name.utf8.prefix(100), 0)
-    octal(mode, 100, 7)
-    octal(0, 108, 7)
-    octal(0, 116, 7)
-    octal(size, 124, 11)
-    octal(0, 136, 11)
-    put([type.asciiValue ?? 0x30], 156)
-    put(link.utf8.prefix(100), 157)
-    put(Array("ustar  \0".utf8), 257)
-    for index in 148..<156 { block[index] = 0x20 }
-    octal(block.reduce(0) { $0 + UInt64($1) }, 148, 6)
-    block[154] = 0
-    return block
+    return bytes + block(name, type, size, mode, link)
   }
 }

@@ -15,15 +15,15 @@ extension KernelTree {
     let reader = TarReader(tar, limits: limits)
     var total: UInt64 = 0
     while let entry = try reader.next() {
-      guard let path = String(validating: entry.path, as: UTF8.self), let name = Self.name(path) else { continue }
+      guard let path = String(validating: entry.path, as: UTF8.self) else { continue }
       try check(total)
-      let base = name.split(separator: "/").last ?? ""
-      let folder = name.split(separator: "/").dropLast().joined(separator: "/")
+      let parts = path.split(separator: "/")
+      let (base, folder) = (parts.last ?? "", parts.dropLast().joined(separator: "/"))
       if base == ".wh..wh..opq" {
-        try remove(folder, onlyBelow: true)
+        if let name = Self.name(folder) { try remove(name, onlyBelow: true) }
       } else if base.hasPrefix(".wh.") {
-        try remove((folder.isEmpty ? "" : folder + "/") + base.dropFirst(4))
-      } else {
+        if let name = Self.name("\(folder)/\(base.dropFirst(4))") { try remove(name) }
+      } else if let name = Self.name(path), name.contains("/"), name != "lib/modules" {
         // What is no directory takes the place of one, with all below it.
         if entry.kind != .directory { try remove(name, onlyBelow: true) }
         try take(entry, name, reader, into: directory, &total)
@@ -35,7 +35,6 @@ extension KernelTree {
   private mutating func take(
     _ entry: TarEntry, _ name: String, _ reader: TarReader, into directory: String, _ total: inout UInt64
   ) throws(ImageError) {
-    guard name.contains("/"), name != "lib/modules" else { return }
     switch entry.kind {
     case .file:
       total += entry.size

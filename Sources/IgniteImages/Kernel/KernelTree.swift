@@ -10,8 +10,8 @@ struct KernelTree {
   }
 
   /// The most files, and the most bytes of their names.
-  static let limit = 200_000
-  static let nameLimit = 32 << 20
+  var limit = 200_000
+  var nameLimit = 32 << 20
 
   private(set) var nodes: [String: Node] = [:]
   /// What the layer being applied brings, and what it takes of those below.
@@ -27,10 +27,10 @@ struct KernelTree {
   /// Bounds what is remembered of an image, whatever its layers say again and again.
   private mutating func count(_ name: String, _ files: Int) throws(ImageError) {
     nameBytes += name.utf8.count
-    guard files < Self.limit, nameBytes <= Self.nameLimit else {
+    guard files < limit, nameBytes <= nameLimit else {
       throw ImageError(
         .limitExceeded,
-        "there are more than \(Self.limit) files of kernels, or \(Self.nameLimit >> 20) MiB of their names")
+        "there are more than \(limit) files of kernels, or \(nameLimit >> 20) MiB of their names")
     }
   }
 
@@ -67,7 +67,7 @@ struct KernelTree {
   static func name(_ path: some StringProtocol) -> String? {
     var parts = path.split(separator: "/").filter { $0 != "." }[...]
     if parts.contains("..") { return nil }
-    if parts.first == "usr" { parts = parts.dropFirst() }
+    if parts.first == "usr" { parts = parts.count == 1 ? ["lib"] : parts.dropFirst() }
     let isWanted =
       parts.first == "boot" || parts.isEmpty || parts.elementsEqual(["lib"]) || parts.starts(with: ["lib", "modules"])
     return isWanted ? parts.joined(separator: "/") : nil
