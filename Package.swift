@@ -37,10 +37,12 @@ let package = Package(
     .systemLibrary(name: "CLZMA", providers: [.apt(["liblzma-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CIgniteSystem"),
+    .target(name: "CIgniteArchive"),
 
     library("IgniteSystem", ["CIgniteSystem"]),
     library("IgniteAPI"),
     library("IgniteWire"),
+    library("IgniteArchive", ["CIgniteArchive"]),
     library(
       "IgniteOCI",
       [
@@ -63,8 +65,8 @@ let package = Package(
     library(
       "IgniteEngine",
       [
-        "IgniteSystem", "IgniteAPI", "IgniteWire", "IgniteOCI", "IgniteImages", "IgniteHypervisor", "IgniteNetwork",
-        "IgniteStore", "IgniteSupervisor", .product(name: "Yams", package: "Yams"),
+        "IgniteSystem", "IgniteAPI", "IgniteWire", "IgniteArchive", "IgniteOCI", "IgniteImages", "IgniteHypervisor",
+        "IgniteNetwork", "IgniteStore", "IgniteSupervisor", .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "ignite",
@@ -78,6 +80,7 @@ let package = Package(
     tests("IgniteSystemTests", ["IgniteSystem", "CIgniteSystem"]),
     tests("IgniteAPITests", ["IgniteAPI"]),
     tests("IgniteWireTests", ["IgniteWire"]),
+    tests("IgniteArchiveTests", ["IgniteArchive"]),
     tests(
       "IgniteOCITests",
       [
