@@ -32,6 +32,7 @@ extension Engine {
     spec.kernel = request.kernel.map { _ in VMSpec.Kernel(oci: kernel.name) }
     spec.resources = request.resources
     spec.process = request.process
+    try await decideBoot(&spec, image: image)
     spec.hostname = request.hostname
     spec.autoRemove = request.autoRemove
     spec.state = .stopped
@@ -55,6 +56,18 @@ extension Engine {
       await discard(vm)
       throw error
     }
+  }
+
+  /// Images of Weave's kind boot as machines: they carry an init, and say nothing but a bare shell.
+  private func decideBoot(_ spec: inout VMSpec, image: ImportedImage) async throws {
+    guard ProcessPlanner.saysBareShell(spec.process, image.config.config) else { return }
+    let disk = "\(paths.data)/disks/\(image.disk)"
+    let found = try await ThreadExecutor.run { () throws(ImageError) in
+      try BaseDiskProbe.firstProgram(of: ProcessPlanner.inits, on: disk)
+    }
+    guard let found else { return }
+    spec.process.boot = .machine
+    if found != ProcessPlanner.inits[0] { spec.process.command = [found] }
   }
 
   /// Takes back a VM that came to nothing, ending what runs of it; the error that led here is the one to tell.

@@ -8,7 +8,9 @@ internal import IgniteSystem
 
 extension Engine {
   /// Ends a VM: its stop signal, a grace, then the end. One that does not run is left as it is.
-  public func stop(_ vm: VM, signal: Int32 = 0, grace: Duration = .seconds(10)) async throws {
+  ///
+  /// - Parameter grace: nil gives a process ten seconds, and a machine, whose init has services to end, ninety.
+  public func stop(_ vm: VM, signal: Int32 = 0, grace: Duration? = nil) async throws {
     var vm = vm
     if vm.spec.state != .stopped {
       vm.spec.state = .stopped
@@ -26,7 +28,8 @@ extension Engine {
       try await ended(vm)
       return
     }
-    try await client.stop(signal: signal, grace: grace)
+    let usual: Duration = (try? isMachine(vm)) == true ? .seconds(90) : .seconds(10)
+    try await client.stop(signal: signal, grace: grace ?? usual)
     await client.closed()
     try await ended(vm)
   }
@@ -39,6 +42,36 @@ extension Engine {
     let client = try await client(of: vm, loop: loop)
     try await client.kill(signal: signal)
     await client.close()
+  }
+
+  /// Gives a VM another name. Its host name stays.
+  public func setName(of vm: VM, to name: String) async throws {
+    if let problem = ObjectName.problem(with: name) {
+      throw EngineError(.invalidArgument, "the name \"\(name)\" cannot be taken: \(problem)")
+    }
+    guard name != vm.metadata.name else {
+      throw EngineError(.invalidArgument, "the VM is named \"\(name)\" already")
+    }
+    guard vm.status.phase != .removing else {
+      throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is being removed")
+    }
+    // Its status may be written meanwhile: the name goes onto what is there.
+    var renamed = vm
+    for _ in 0..<8 {
+      renamed.metadata.name = name
+      do {
+        _ = try await write(renamed)
+        return
+      } catch let error as StoreError where error.code == .conflict {
+        renamed = try Self.vm(of: try await object(vm.metadata.uid))
+      } catch let error as StoreError where error.code == .alreadyExists {
+        throw EngineError(
+          .alreadyExists, "the name \"\(name)\" is taken by another VM",
+          advice: "choose another, or remove that one: ignite rm \(name)")
+      }
+    }
+    throw EngineError(
+      .unavailable, "the VM \"\(vm.metadata.name)\" is being changed by other commands", advice: "try again")
   }
 
   /// Waits until the VM has ended, however long that takes, and returns it as it is then.

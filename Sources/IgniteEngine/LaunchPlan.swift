@@ -76,7 +76,9 @@ struct LaunchPlan {
       drives.append(MachineConfiguration.Drive(id: "modules", path: modules, readOnly: true))
     }
     let machine = MachineConfiguration(
-      kernelPath: seen.vmlinux, initrdPath: seen.initrd, cpus: vm.spec.resources.cpus,
+      kernelPath: seen.vmlinux, initrdPath: seen.initrd,
+      // A machine's log is its console; the kernel's own `quiet` would silence systemd too.
+      kernelArguments: process.machine ? ["systemd.show_status=1"] : [], cpus: vm.spec.resources.cpus,
       memoryBytes: vm.spec.resources.memory.bytes, drives: drives, macAddress: GuestAddressing.macAddress,
       agentSocketPath: seen.run + "/agent.sock",
       controlSocketPath: seen.run + "/qmp.sock", consoleSocketPath: seen.run + "/console.sock",

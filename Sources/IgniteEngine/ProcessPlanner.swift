@@ -12,7 +12,18 @@ struct ProcessPlanner {
   let hostname: String
 
   static let defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-  private static let inits: Set<String> = ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd"]
+  static let inits = ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd"]
+  private static let shells: Set<String> = ["sh", "ash", "bash", "dash", "ksh", "zsh"]
+
+  /// Whether nobody has said what is to run but the image, and that only a shell, which with neither input nor terminal
+  /// would end at once.
+  static func saysBareShell(_ process: VMSpec.Process, _ image: ImageConfig.Process) -> Bool {
+    guard process.boot == .auto, process.command == nil, process.args == nil, !process.stdin, !process.tty,
+      image.entrypoint?.isEmpty != false, let command = image.command, command.count == 1
+    else { return false }
+    guard let name = command[0].split(separator: "/").last else { return false }
+    return shells.contains(String(name))
+  }
 
   func process(size: TerminalSize = TerminalSize(columns: 80, rows: 24)) throws -> SpawnPlan.Process {
     let arguments = self.arguments

@@ -108,6 +108,10 @@ public actor ObjectStore {
       guard version == object.resourceVersion else {
         throw StoreError(.conflict, "\(object.kind) \"\(object.name)\" was changed by another command")
       }
+      let namesake = try Int.fetchOne(
+        db, sql: "SELECT 1 FROM objects WHERE kind = ? AND namespace = ? AND name = ? AND uid <> ?",
+        arguments: [object.kind, object.namespace, object.name, object.uid])
+      if namesake != nil { throw StoreError(.alreadyExists, "\(object.kind) \"\(object.name)\" already exists") }
       let generation: Int64 = row["generation"]
       let spec: Data = row["spec"]
       object.generation = spec == object.spec ? generation : generation + 1

@@ -12,6 +12,8 @@ struct MainProcess {
   var exit: Int32?
   /// Somebody asked for the end.
   var stopping = false
+  /// Somebody asked for it by SIGKILL, which leaves a machine's init no status of its own.
+  var killed = false
   /// Channels of output whose end has come.
   var ended: Set<UInt8> = []
   /// Bytes of standard input that the guest can take.
@@ -112,32 +114,24 @@ extension Supervisor {
   }
 
   func grant(_ chunk: OutputChunk) {
+    if chunk.isConsole { return }
     agent?.send(.credit(stream: Self.mainStream, channel: chunk.channel, bytes: chunk.bytes.count))
   }
 
-  // MARK: Console
-
-  func connectConsole() throws {
-    let socket = try UnixSocket.connect(plan.machine.consoleSocketPath)
-    try console?.connect(socket, loop: loop)
-  }
-
-  /// The console's last words, for a message; empty where there are none.
-  func consoleTail() -> String {
-    guard let tail = console?.tail(), !tail.isEmpty else { return "" }
-    return "; the console's last line: \(tail)"
-  }
 }
 
 /// A piece of output on its way to clients that have no credit for it yet.
 final class OutputChunk {
   let channel: Channel
   let bytes: [UInt8]
+  /// It came from a machine's console, which knows no credit.
+  let isConsole: Bool
   /// Clients that still hold it.
   var holders = 0
 
-  init(channel: Channel, bytes: [UInt8]) {
+  init(channel: Channel, bytes: [UInt8], isConsole: Bool = false) {
     self.channel = channel
     self.bytes = bytes
+    self.isConsole = isConsole
   }
 }

@@ -88,7 +88,12 @@ extension Supervisor {
         clients[id]?.attached = Client.Attached(stream: frame.stream, input: request.input)
         // Answered when the process runs: input that came before would find nobody.
         if phase == .running { answer(Response()) } else { clientJoined() }
-      case .start: try startProcess(frame, from: id, answer)
+      case .start:
+        var request = try ProcessRequest(decoding: frame.payload)
+        request.isMain = false
+        request.machine = false
+        passToGuest(request.encoded(), frame.stream, from: id, answer)
+      case .copyOut, .copyIn, .processes: passToGuest(frame.payload, frame.stream, from: id, answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
         stop(try StopRequest(decoding: frame.payload))
@@ -97,7 +102,10 @@ extension Supervisor {
         guard phase == .running, main.exit == nil else {
           return answer(Response(code: 125, text: "the VM is \(phase.rawValue)"))
         }
-        if request.signal == UInt64(SIGKILL) { main.stopping = true }
+        if request.signal == UInt64(SIGKILL) {
+          main.stopping = true
+          main.killed = true
+        }
         agent?.send(.signal(stream: Self.mainStream, number: Int32(truncatingIfNeeded: request.signal)))
         answer(Response())
       case .status: answer(Response(text: phase.rawValue))
@@ -108,18 +116,15 @@ extension Supervisor {
     }
   }
 
-  private func startProcess(_ frame: Frame, from id: UInt64, _ answer: (Response) -> Void) throws(MessageError) {
+  private func passToGuest(_ request: [UInt8], _ clientStream: UInt32, from id: UInt64, _ answer: (Response) -> Void) {
     guard phase == .running, main.exit == nil, agent != nil else {
       return answer(Response(code: 125, text: "the VM is \(phase.rawValue), not running"))
     }
-    var request = try ProcessRequest(decoding: frame.payload)
-    request.isMain = false
-    request.machine = false
     lastAgentStream += 1
     let stream = lastAgentStream
-    clients[id]?.streams[frame.stream] = stream
-    routes[stream] = Route(client: id, stream: frame.stream)
-    agent?.send(Frame(.request, stream: stream, payload: request.encoded()))
+    clients[id]?.streams[clientStream] = stream
+    routes[stream] = Route(client: id, stream: clientStream)
+    agent?.send(Frame(.request, stream: stream, payload: request))
   }
 
   // MARK: Attached clients
@@ -145,6 +150,7 @@ extension Supervisor {
   }
 
   private func passToMain(_ frame: Frame) {
+    if plan.process.machine { return passToConsole(frame) }
     var passed = frame
     passed.stream = Self.mainStream
     agent?.send(passed)
@@ -236,12 +242,8 @@ extension Supervisor {
       return
     }
     let signal = request.signal == 0 ? plan.stopSignal : Int32(truncatingIfNeeded: request.signal)
-    if plan.process.machine {
-      lastAgentStream += 1
-      agent?.send(Frame(.request, stream: lastAgentStream, payload: emptyRequest(.shutDown)))
-    } else {
-      agent?.send(.signal(stream: Self.mainStream, number: signal))
-    }
+    // A machine's agent knows how to ask its init for an orderly end.
+    agent?.send(.signal(stream: Self.mainStream, number: signal))
     loop.schedule(after: .milliseconds(Int64(min(request.grace, 86_400_000)))) { [weak self] in
       self?.assumeIsolated { supervisor in
         if supervisor.main.exit == nil { supervisor.finish(Outcome(exitCode: 137, failure: nil)) }
@@ -249,7 +251,7 @@ extension Supervisor {
     }
   }
 
-  private func drop(_ id: UInt64) {
+  func drop(_ id: UInt64) {
     clients[id]?.connection.close()
     clientGone(id)
   }

@@ -49,6 +49,8 @@ public actor Supervisor {
   private var waiting: CheckedContinuation<Outcome, Never>?
   private var attachAwaited: Bool
   private var closing: CheckedContinuation<Void, Never>?
+  /// A machine's end, of which its console has still to tell.
+  private var endAwaitingConsole: MachineEnd?
 
   static let configureStream: UInt32 = 1
   static let mainStream: UInt32 = 2
@@ -148,9 +150,23 @@ public actor Supervisor {
   }
 
   private func machineEnded(_ end: MachineEnd) {
+    guard plan.process.machine, console?.isOpen == true else { return conclude(end) }
+    // What its console said last is still on the way.
+    endAwaitingConsole = end
+    loop.schedule(after: .seconds(2)) { [weak self] in self?.assumeIsolated { $0.consoleEnded() } }
+  }
+
+  func consoleEnded() {
+    guard let end = endAwaitingConsole else { return }
+    endAwaitingConsole = nil
+    conclude(end)
+  }
+
+  private func conclude(_ end: MachineEnd) {
     if main.exit != nil { return finish(Outcome(exitCode: main.exit ?? 0, failure: nil)) }
     if phase == .running && plan.process.machine && end.isOrderly {
-      return finish(Outcome(exitCode: 0, failure: nil))
+      let status = main.killed ? 137 : console?.initStatus?.shellStatus ?? 0
+      return finish(Outcome(exitCode: status, failure: nil))
     }
     if main.stopping { return finish(Outcome(exitCode: 137, failure: nil)) }
     fail("\(hypervisor.name) ended before the VM's process did\(end.explanation)\(consoleTail())")

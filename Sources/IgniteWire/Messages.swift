@@ -10,8 +10,14 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   public static let start = RequestKind(rawValue: 2)
   /// Sync, unmount and power off.
   public static let shutDown = RequestKind(rawValue: 3)
+  /// Pack files: `CopyOutRequest`. Answered and ended as a process.
+  public static let copyOut = RequestKind(rawValue: 4)
+  /// Unpack files: `CopyInRequest`. Answered and ended as a process.
+  public static let copyIn = RequestKind(rawValue: 5)
+  /// List the processes, on the stream's output; no fields. Answered and ended as a process.
+  public static let processes = RequestKind(rawValue: 6)
 
-  // Asked of a supervisor, which passes `start` on to the guest.
+  // Asked of a supervisor, which passes those for the guest's processes and files on.
   /// Join the main process's streams: `AttachRequest`.
   public static let attach = RequestKind(rawValue: 32)
   /// End the VM: `StopRequest`; answered when it has ended.

@@ -73,4 +73,25 @@ import Testing
 
   @Test(arguments: ["", "0", "65", "-1", "FOO", "RTMIN+31", "RTMIN+x", "SIG"])
   func unknown(name: String) { #expect(Signals.number(name) == nil) }
+
+  @Test func aBareShellIsSaidByNobodyElse() {
+    func says(_ command: [String]?, entrypoint: [String]? = nil, _ change: (inout VMSpec.Process) -> Void = { _ in })
+      -> Bool
+    {
+      var process = VMSpec.Process()
+      change(&process)
+      return ProcessPlanner.saysBareShell(process, ImageConfig.Process(entrypoint: entrypoint, command: command))
+    }
+    for shell in ["/bin/sh", "bash", "/usr/bin/zsh"] { #expect(says([shell])) }
+    #expect(says(["/bin/bash"], entrypoint: []))
+    #expect(!says(["/bin/sh", "-c", "x"]))
+    #expect(!says(["/bin/cat"]))
+    #expect(!says(nil))
+    #expect(!says(["/bin/sh"], entrypoint: ["/entry"]))
+    #expect(!says(["/bin/sh"]) { $0.args = ["true"] })
+    #expect(!says(["/bin/sh"]) { $0.command = [] })
+    #expect(!says(["/bin/sh"]) { $0.stdin = true })
+    #expect(!says(["/bin/sh"]) { $0.tty = true })
+    #expect(!says(["/bin/sh"]) { $0.boot = .process })
+  }
 }

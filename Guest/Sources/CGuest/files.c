@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 int guest_errno(void) { return errno; }
@@ -32,6 +33,8 @@ unsigned guest_mode(const char *path, int follow) {
   if ((follow ? stat(path, &status) : lstat(path, &status)) != 0) return 0;
   return status.st_mode;
 }
+
+long guest_ticks(void) { return sysconf(_SC_CLK_TCK); }
 
 int guest_copy_owner(const char *from, const char *to) {
   struct stat status;
@@ -70,6 +73,8 @@ uint64_t guest_monotonic(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t guest_wall_clock(void) { return (uint64_t)time(NULL); }
+
 int guest_set_wall_clock(uint64_t nanoseconds) {
   struct timespec now = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
   return clock_settime(CLOCK_REALTIME, &now);
@@ -105,6 +110,11 @@ int guest_mount(const char *source, const char *target, const char *type, unsign
 }
 
 int guest_remount_here_read_only(void) { return mount(NULL, ".", NULL, MS_REMOUNT | MS_RDONLY, NULL); }
+
+int guest_is_read_only(const char *path) {
+  struct statvfs system;
+  return statvfs(path, &system) == 0 && (system.f_flag & ST_RDONLY) != 0;
+}
 
 int guest_switch_root(void) {
   if (mount(".", "/", NULL, MS_MOVE, NULL) != 0) return -1;

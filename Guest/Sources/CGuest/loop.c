@@ -9,7 +9,8 @@
 #include <sys/signalfd.h>
 #include <termios.h>
 
-const uint32_t guest_event_input = EPOLLIN, guest_event_output = EPOLLOUT, guest_event_hangup = EPOLLHUP | EPOLLERR;
+const uint32_t guest_event_input = EPOLLIN, guest_event_output = EPOLLOUT, guest_event_hangup = EPOLLHUP | EPOLLERR,
+               guest_event_urgent = EPOLLPRI;
 
 int guest_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,6 +32,27 @@ void guest_limit_files(uint64_t soft, uint64_t hard) {
 }
 
 int guest_fork(void) { return fork(); }
+
+int guest_be_worker(int input, int output, int errors, const char *name) {
+  int streams[3] = {input, output, errors};
+  for (int index = 0; index < 3; index++) {
+    if (dup2(streams[index], index) < 0) return -1;
+  }
+  if (syscall(SYS_close_range, 3, ~0U, 0) != 0) return -1;
+  sigset_t none;
+  sigemptyset(&none);
+  signal(SIGPIPE, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  setsid();
+  return prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
+void guest_exit(int code) { _exit(code); }
+
+int guest_run_first(void) {
+  struct sched_param lowest = {.sched_priority = 1};
+  return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest);
+}
 
 int guest_become(const char *path, char *const *arguments, char *const *environment) {
   sigset_t none;

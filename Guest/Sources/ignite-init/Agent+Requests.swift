@@ -58,6 +58,13 @@ extension Agent {
       case .configure: try configure(frame)
       case .start: try start(frame)
       case .shutDown: shutDown()
+      case .copyOut:
+        let request = try copyOutRequest(frame.payload)
+        try work(frame, input: false) { Worker.copyOut(request) }
+      case .copyIn:
+        let request = try copyInRequest(frame.payload)
+        try work(frame, input: true) { Worker.copyIn(request) }
+      case .processes: try work(frame, input: false) { ProcessList.write() }
       default: throw GuestError("the guest does not know this request")
       }
     } catch {
@@ -104,6 +111,34 @@ extension Agent {
     do throws(GuestError) { pid = try launcher.launch(request, wiring) } catch {
       wiring.closeAll()
       throw error
+    }
+    wiring.closeOwn()
+    add(request, frame.stream, pid, wiring)
+    respond(frame.stream, Response(value: UInt64(pid)))
+  }
+
+  private func copyOutRequest(_ payload: Bytes) throws(GuestError) -> CopyOutRequest {
+    do throws(MessageError) { return try CopyOutRequest(decoding: payload) } catch { throw malformed }
+  }
+
+  private func copyInRequest(_ payload: Bytes) throws(GuestError) -> CopyInRequest {
+    do throws(MessageError) { return try CopyInRequest(decoding: payload) } catch { throw malformed }
+  }
+
+  /// Does what blocks in a process of its own, whose streams and end are told as those of any other.
+  private func work(_ frame: Frame, input: Bool, _ body: () -> Int32) throws(GuestError) {
+    guard configured else { throw GuestError("the guest has not been configured") }
+    guard !processes.contains(where: { $0.stream == frame.stream }) else { throw GuestError("the stream is in use") }
+    if let main, main.status != nil { throw GuestError("the main process has ended") }
+    var request = ProcessRequest()
+    request.input = input
+    let wiring = try launcher.wire(request)
+    let pid = guest_fork()
+    if pid == 0 { Worker.run(wiring, body) }
+    guard pid > 0 else {
+      let error = guest_errno()
+      wiring.closeAll()
+      throw GuestError("start a process", errno: error)
     }
     wiring.closeOwn()
     add(request, frame.stream, pid, wiring)

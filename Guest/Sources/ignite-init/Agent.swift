@@ -16,6 +16,8 @@ final class Agent {
   var configured = false
   /// The program that takes this one's place as PID 1 has been started.
   var isMachine = false
+  /// The table of mounts, in machine mode.
+  var mounts: Int32 = -1
   var lastSerial: UInt64 = 0
   /// When something last went to the host of what the main process has left.
   var lastProgress: UInt64 = 0
@@ -53,6 +55,7 @@ final class Agent {
       if ready { port.readable = true }
       if events & guest_event_output != 0 { port.writable = true }
     case .children: reap()
+    case .mounts: mountsChanged()
     case .input, .output, .error:
       guard let process = processes.first(where: { $0.serial == serial }) else { return }
       if events & (guest_event_output | guest_event_hangup) != 0, role != .error { process.input.becameWritable() }

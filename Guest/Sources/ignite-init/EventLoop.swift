@@ -9,6 +9,8 @@ struct EventLoop {
     case input = 2
     case output = 3
     case error = 4
+    /// The table of mounts, in machine mode.
+    case mounts = 5
   }
 
   private let epoll: Int32

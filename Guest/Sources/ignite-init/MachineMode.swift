@@ -9,7 +9,9 @@ enum MachineMode {
 
   /// Asks the image's init to power the machine off, in the way that it understands.
   static func shutDown() {
-    if File.exists("/run/systemd/system") {
+    // Its name before it has made its directory in /run.
+    if File.exists("/run/systemd/system") || File.read("/proc/1/comm", limit: 7)?.elementsEqual("systemd".utf8) == true
+    {
       _ = guest_kill(1, systemdPowerOff)
     } else if File.exists("/run/initctl") || File.exists("/dev/initctl") {
       // sysvinit: as Ctrl-Alt-Del, a restart, which ends the machine.
@@ -38,7 +40,12 @@ extension Agent {
     }
     let identity = try Users.resolve([])
     let arguments = try CStrings(request.arguments)
-    let variables = try CStrings(Environment.complete(request, home: identity.home))
+    var environment = Environment.complete(request, home: identity.home)
+    // Without udev systemd would wait for the console's device, which nobody tells it of, before it calls its boot done.
+    if !File.exists("/lib/systemd/systemd-udevd"), !File.exists("/usr/lib/systemd/systemd-udevd") {
+      environment.append(Bytes("SYSTEMD_GETTY_AUTO=0".utf8))
+    }
+    let variables = try CStrings(environment)
     var ends: [Int32] = [-1, -1]
     guard guest_pipe(&ends) == 0 else { throw GuestError("make a pipe", errno: guest_errno()) }
 
@@ -51,6 +58,7 @@ extension Agent {
     loop.discard()
     loop = EventLoop()
     watchPort()
+    watchMounts()
     port.readable = true
     launcher.resetOOM = true
     File.write("/proc/self/oom_score_adj", Bytes("-1000".utf8), flags: 0)
@@ -67,6 +75,24 @@ extension Agent {
         serial: lastSerial, stream: stream, isMain: true, pid: 1, terminal: -1,
         input: InputChannel(descriptor: -1, terminal: false), outputs: []))
     respond(stream, Response(value: 1))
+  }
+
+  /// systemd's last program makes the root read-only. The writable disk below it, of which the init knows nothing,
+  /// is then made so too, and its file system is clean. systemd spares this process until then, but does not wait for it:
+  /// hence the priority.
+  private func watchMounts() {
+    mounts = guest_open("/proc/self/mountinfo", O_RDONLY, 0)
+    _ = guest_run_first()
+    if mounts >= 0 { loop.watch(mounts, events: guest_event_urgent, role: .mounts) }
+  }
+
+  func mountsChanged() {
+    guard isMachine, guest_is_read_only("/") != 0,
+      File.read("/proc/1/comm", limit: 16)?.starts(with: "systemd-shutdow".utf8) == true
+    else { return }
+    // What follows changes the table too.
+    close(mounts)
+    PowerOff.makeReadOnly()
   }
 
   /// Becomes the image's init. Where that fails the agent is told, and this process waits for its end.

@@ -33,12 +33,13 @@ enum PowerOff {
   }
 
   /// Read-only file systems have no journal left to replay.
-  private static func makeReadOnly() {
+  static func makeReadOnly() {
     _ = chdir("/")
     _ = guest_remount_here_read_only()
     guard writableDisk >= 0, fchdir(writableDisk) == 0 else { return }
     if guest_remount_here_read_only() != 0 {
       Console.log("the writable disk stays open: " + errorText(guest_errno()))
     }
+    _ = chdir("/")
   }
 }

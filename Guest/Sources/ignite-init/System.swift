@@ -88,10 +88,10 @@ enum File {
     return true
   }
 
-  /// The names in a directory, without those that start with a dot; at most 16 KiB of them.
-  static func names(in directory: String) -> [Bytes] {
+  /// The names in a directory, without those that start with a dot; at most `limit` bytes of them.
+  static func names(in directory: String, limit: Int = 16_384) -> [Bytes] {
     var names: [Bytes] = []
-    let listed = Bytes(unsafeUninitializedCapacity: 16_384) { buffer, count in
+    let listed = Bytes(unsafeUninitializedCapacity: limit) { buffer, count in
       buffer.withMemoryRebound(to: CChar.self) { characters in
         count = max(0, guest_list_directory(directory, characters.baseAddress, characters.count))
       }

@@ -45,6 +45,11 @@ enum Users {
     return identity
   }
 
+  /// The name of a user's number; nil where the image has none.
+  static func name(of number: Bytes) -> Bytes? {
+    findUser(name: [], number: decimal(number[...])).map { Bytes($0[0]) }
+  }
+
   private static func inRange(_ number: UInt64) throws(GuestError) -> UInt32 {
     guard number <= largestID else { throw GuestError("uids and gids must be in range 0-2147483647") }
     return UInt32(number)

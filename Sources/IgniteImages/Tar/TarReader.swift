@@ -109,6 +109,12 @@ public final class TarReader {
   /// Where the current member's data begins in the source, as long as none of it was read.
   var dataOffset: UInt64 { bytesRead - UInt64(end - start) }
 
+  /// Reads the current member's stored bytes: of a sparse file what lies in its segments, without the holes; 0 at their
+  /// end. Not to be mixed with `readData`.
+  public func readStoredData(into target: UnsafeMutableRawBufferPointer) throws(ImageError) -> Int {
+    try readStored(into: target)
+  }
+
   /// The current member's content as a source of its own, good until `next()` is called.
   public var data: any ByteSource {
     ClosureByteSource { [self] target throws(ImageError) in try readData(into: target) }

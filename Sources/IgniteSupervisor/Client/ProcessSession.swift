@@ -69,6 +69,14 @@ public final class ProcessSession: @unchecked Sendable {
     loop.submit { self.connection.send(.resize(stream: self.stream, size: size)) }
   }
 
+  /// Takes leave of the process, whose streams then are nobody's; `ended` throws a CancellationError.
+  public func leave() {
+    loop.submit {
+      self.connection.send(Frame(.close, stream: self.stream))
+      self.fail(CancellationError())
+    }
+  }
+
   // MARK: On the loop's thread
 
   func receive(_ frame: Frame) {

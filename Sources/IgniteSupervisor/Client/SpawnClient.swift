@@ -58,6 +58,11 @@ public actor SpawnClient {
     try startSession(request.encoded(), streams, isMain: false)
   }
 
+  /// Asks the guest for work that has streams and an end as a process has: copying files, listing processes.
+  public func work(_ request: [UInt8], _ streams: ProcessStreams) throws -> ProcessSession {
+    try startSession(request, streams, isMain: false)
+  }
+
   /// Returns once the supervisor has closed the connection.
   public func closed() async {
     if connection == nil { return }

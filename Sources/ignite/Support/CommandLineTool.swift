@@ -17,7 +17,8 @@ struct Ignite: AsyncParsableCommand {
         name: "VMs",
         subcommands: [
           RunCommand.self, CreateCommand.self, StartCommand.self, ListCommand.self, LogsCommand.self, ExecCommand.self,
-          StopCommand.self, KillCommand.self, RemoveCommand.self, WaitCommand.self, InspectCommand.self,
+          CopyCommand.self, StopCommand.self, RestartCommand.self, KillCommand.self, RemoveCommand.self,
+          WaitCommand.self, InspectCommand.self, TopCommand.self, PortCommand.self, RenameCommand.self,
         ]),
       CommandGroup(
         name: "Images and kernels",

@@ -68,7 +68,7 @@ final class Interrupts: Sendable {
 
 extension Interrupts {
   private static let careful: Set<String> = [
-    "run", "create", "start", "exec", "image", "kernel", "rm", "stop", "system", "login",
+    "run", "create", "start", "exec", "image", "kernel", "rm", "stop", "restart", "system", "login",
   ]
 
   /// Whether the command runs its work in `run`.

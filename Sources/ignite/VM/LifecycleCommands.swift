@@ -31,25 +31,18 @@ struct StopCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Option(
-    name: [.customShort("t"), .customLong("time")], help: ArgumentHelp("Seconds of grace.", valueName: "seconds"))
-  var time: Int = 10
-
-  @Option(name: [.customShort("s"), .customLong("signal")], help: "The signal, in place of the image's.")
-  var signal: String?
+  @OptionGroup var ending: EndingOptions
 
   @Argument(help: "Names or UIDs.", completion: .runningVMs)
   var vms: [String]
 
   func run() async throws {
-    guard (0...86_400).contains(time) else {
-      throw EngineError(.invalidArgument, "-t \(time) is not possible", advice: "give seconds from 0 to 86400")
-    }
-    let number = try signal.map(signalNumber) ?? 0
+    let grace = try ending.grace()
+    let number = try ending.signalNumber()
     try await Interrupts.run { _ in
       let engine = try await global.engine()
       try await forEachVM(vms, engine) { vm in
-        try await engine.stop(vm, signal: number, grace: .seconds(time))
+        try await engine.stop(vm, signal: number, grace: grace)
         return nil
       }
     }

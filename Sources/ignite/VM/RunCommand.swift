@@ -46,14 +46,8 @@ struct RunCommand: AsyncParsableCommand {
     let engine = try await global.engine()
     let vm = try await withImportProgress { progress in try await engine.create(request, progress: progress) }
     do {
-      // A machine has no process to stay with.
-      let isMachine = try engine.isMachine(vm)
-      if isMachine && (process.interactive || process.tty) {
-        throw EngineError(
-          .invalidArgument, "the image \(image) boots as a machine, whose console cannot be attached to",
-          advice: "leave out -i and -t, then use `ignite exec`, or run a command of it with --boot process")
-      }
-      let stays = !detach && !isMachine
+      // A machine has no process to stay with; its console is stayed at where that is asked for.
+      let stays = try !detach && (process.interactive || process.tty || !engine.isMachine(vm))
       let started = try await engine.start(
         vm, waitsForClient: stays, size: Terminal.size(), accelerator: request.accelerator,
         notify: CommandLineTool.say)
@@ -71,22 +65,15 @@ struct RunCommand: AsyncParsableCommand {
   }
 
   private func foreground(_ started: StartedVM, _ engine: Engine, _ interrupts: Interrupts) async throws -> Int32 {
-    let loop = try EventLoop(name: "ignite-client")
-    defer { loop.stop() }
-    let client = try await engine.client(of: started.vm, loop: loop)
-    let session = try await client.attach(Foreground.streams(interactive: process.interactive))
-    Foreground.redirect(interrupts, to: session, tty: process.tty)
-    try await started.running()
-    let status: Int32
-    do {
-      status = try await Foreground.wait(for: session, tty: process.tty, interactive: process.interactive)
-    } catch  where !create.remove {
+    let ending = try await Foreground.join(
+      started, engine, interrupts, tty: process.tty, interactive: process.interactive
+    ) { error in
+      if create.remove { throw error }
       // It ran: what became of it stays to be looked at.
       CommandLineTool.say(userMessage(error))
       return 125
     }
-    await client.closed()
-    if create.remove { await engine.discard(started.vm) }
-    return status
+    if create.remove, !ending.goesOn { await engine.discard(started.vm) }
+    return ending.status
   }
 }

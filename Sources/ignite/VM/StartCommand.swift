@@ -1,8 +1,6 @@
 internal import ArgumentParser
 internal import IgniteAPI
 internal import IgniteEngine
-internal import IgniteSupervisor
-internal import IgniteSystem
 
 struct StartCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -31,26 +29,17 @@ struct StartCommand: AsyncParsableCommand {
         let stays = attach || interactive
         let started = try await engine.start(
           vm, waitsForClient: stays, size: Terminal.size(), notify: CommandLineTool.say)
-        if stays { return try await join(started, engine, interrupts) }
+        if stays {
+          return try await Foreground.join(
+            started, engine, interrupts, tty: started.vm.spec.process.tty, interactive: interactive
+          ).status
+        }
         try await started.running()
         Output.line(query)
       }
       return 0
     }
     throw ExitWith(status: status)
-  }
-
-  private func join(_ started: StartedVM, _ engine: Engine, _ interrupts: Interrupts) async throws -> Int32 {
-    let loop = try EventLoop(name: "ignite-client")
-    defer { loop.stop() }
-    let client = try await engine.client(of: started.vm, loop: loop)
-    let session = try await client.attach(Foreground.streams(interactive: interactive))
-    let tty = started.vm.spec.process.tty
-    Foreground.redirect(interrupts, to: session, tty: tty)
-    try await started.running()
-    let status = try await Foreground.wait(for: session, tty: tty, interactive: interactive)
-    await client.closed()
-    return status
   }
 }
 

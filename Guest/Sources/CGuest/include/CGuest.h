@@ -31,6 +31,8 @@ int guest_set_nonblocking(int descriptor);
 // The st_mode of a path, symbolic links followed or not; 0 where it cannot be read.
 unsigned guest_mode(const char *path, int follow);
 int guest_mkdir(const char *path, unsigned mode);
+// Ticks of the clock that /proc counts processors' time in, a second.
+long guest_ticks(void);
 int guest_copy_owner(const char *from, const char *to);
 long guest_finit_module(int descriptor);
 // The names in a directory, one after another with a terminating zero each; the bytes used, or -1.
@@ -38,6 +40,8 @@ long guest_list_directory(const char *path, char *buffer, size_t size);
 
 // Time in nanoseconds.
 uint64_t guest_monotonic(void);
+// In seconds since 1970.
+uint64_t guest_wall_clock(void);
 int guest_set_wall_clock(uint64_t nanoseconds);
 void guest_sleep(uint64_t nanoseconds);
 
@@ -48,6 +52,8 @@ int guest_add_entropy(const uint8_t *bytes, size_t count);
 int guest_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
 // Makes the current directory's mount read-only, or detaches it.
 int guest_remount_here_read_only(void);
+// Whether a path's mount or file system is read-only.
+int guest_is_read_only(const char *path);
 // Makes the current directory the root of this process, in place of the initial root.
 int guest_switch_root(void);
 void guest_restart(void);
@@ -58,7 +64,7 @@ struct guest_event {
   uint64_t token;
   uint32_t events;
 };
-extern const uint32_t guest_event_input, guest_event_output, guest_event_hangup;
+extern const uint32_t guest_event_input, guest_event_output, guest_event_hangup, guest_event_urgent;
 int guest_epoll_create(void);
 int guest_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t token);
 int guest_epoll_wait(int epoll, struct guest_event *events, int capacity, int milliseconds);
@@ -109,6 +115,12 @@ void guest_limit_files(uint64_t soft, uint64_t hard);
 // Becomes another program, for machine mode.
 int guest_become(const char *path, char *const *arguments, char *const *environment);
 int guest_fork(void);
+// For a child of guest_fork that works on instead of becoming another program: its standard streams, no other descriptor
+// of the parent's, signals as ever, and a session and name of its own. The name has at most 15 bytes.
+int guest_be_worker(int input, int output, int errors, const char *name);
+_Noreturn void guest_exit(int code);
+// Runs before all others whenever there is something to do; what is started from here does not.
+int guest_run_first(void);
 // Writes a first letter into the program's own argv[0].
 void guest_mark_name(char letter);
 
