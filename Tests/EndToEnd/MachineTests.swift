@@ -1,0 +1,131 @@
+import FoundationEssentials
+import Glibc
+import IgniteSystem
+import Testing
+
+/// Images that boot their own init.
+@Suite(.timeLimit(.minutes(15))) struct Machine {
+  /// Waits until systemd has finished its boot; how it calls itself then.
+  private func booted(_ ignite: Ignite, _ name: String) async throws -> String {
+    while true {
+      let state = try await ignite("exec", name, "systemctl", "is-system-running", "--wait")
+      if ["running", "degraded"].contains(state.text.trimmingSuffix()) { return state.text.trimmingSuffix() }
+      // Early in the boot nobody answers; a machine that is gone never will.
+      guard try await ignite.vm(name).phase == "Running" else { return "gone: \(state.errorText)" }
+    }
+  }
+
+  @Test func systemdReachesMultiUserAndEndsCleanly() async throws {
+    try await Ignite.with { ignite in
+      let image = try await MachineImage.imported(ignite)
+      // Neither command nor terminal, and all the image says is a shell: its init boots.
+      let uid = try await ignite.succeed("run", "--name", "box", image)
+      #expect(uid.count == 16)
+      let state = try await booted(ignite, "box")
+      let failed = try await ignite("exec", "box", "systemctl", "--failed", "--plain", "--no-legend")
+      #expect(state == "running", "\(failed.text)")
+      for unit in ["multi-user.target", "ssh.service", "dbus.socket", "serial-getty@ttyS0.service"] {
+        #expect(try await ignite("exec", "box", "systemctl", "is-active", unit).text == "active\n", "\(unit)")
+      }
+      #expect(try await ignite.succeed("exec", "box", "readlink", "/proc/1/exe") == "/usr/lib/systemd/systemd")
+      #expect(try await ignite.succeed("exec", "box", "hostname") == String(uid.prefix(12)))
+      #expect(try await ignite.succeed("exec", "box", "cat", "/etc/machine-id") == uid + uid)
+      #expect(try await ignite.succeed("logs", "box").contains("Multi-User System"))
+      #expect(try await ignite.succeed("top", "box").contains("sshd"))
+
+      try await ignite.succeed("exec", "box", "sh", "-c", "echo kept > /var/kept")
+      try await ignite.succeed("cp", "box:/etc/ssh/sshd_config", ignite.folder + "/copied")
+      #expect(try String(contentsOfFile: ignite.folder + "/copied", encoding: .utf8).contains("UsePAM"))
+      try await ignite.succeed("cp", ignite.folder + "/copied", "box:/root/back")
+      _ = try await ignite.succeed("exec", "box", "cmp", "/root/back", "/etc/ssh/sshd_config")
+
+      // It powers off by itself, and leaves a file system that needs no recovery.
+      #expect(try await ignite.succeed("stop", "box") == "box")
+      let ended = try await ignite.vm("box")
+      #expect(ended.phase == "Stopped" && ended.status.exitCode == 0)
+      #expect(try await ignite.succeed("logs", "box").contains("System Power Off"))
+      let disk = try await Ignite.run(["dumpe2fs", "-h", "\(ignite.folder)/data/vms/\(uid)/disk.ext4"]).text
+      #expect(!disk.contains("needs_recovery") && disk.contains("Filesystem state:         clean"), "\(disk)")
+
+      // Again, with its disk, at its console.
+      let console = try ignite.start("start", "-i", "box")
+      #expect(try await console.readOutput(until: "login: ").hasSuffix("login: "))
+      _ = write(console.input.number, "nobody\n", 7)
+      #expect(try await console.readOutput(until: "Password: ").hasSuffix("Password: "))
+      // The input's end is not the machine's, nor is a hang-up of the command.
+      console.input.close()
+      #expect(try await booted(ignite, "box") == "running")
+      try console.signal(SIGHUP)
+      #expect(await console.ended() == 129)
+      #expect(try await ignite.vm("box").phase == "Running")
+      #expect(try await ignite.succeed("exec", "box", "cat", "/var/kept") == "kept")
+
+      // A restart from within ends it; one from outside brings it back.
+      #expect(try await ignite.succeed("restart", "box") == "box")
+      #expect(try await booted(ignite, "box") == "running")
+      _ = try await ignite("exec", "box", "systemctl", "reboot")
+      #expect(try await ignite.succeed("wait", "box") == "0")
+    }
+  }
+
+  @Test func aCommandOfSuchAnImageIsAProcess() async throws {
+    try await Ignite.with { ignite in
+      let image = try await MachineImage.imported(ignite)
+      let result = try await ignite("run", "--rm", image, "cat", "/proc/1/comm")
+      #expect(result.status == 0, "\(result.errorText)")
+      #expect(result.text == "init\n")
+      // Input is wanted: that is for the shell.
+      let shell = try await ignite(["run", "--rm", "-i", image], input: Array("readlink /proc/$$/exe\n".utf8))
+      #expect(shell.text == "/usr/bin/bash\n", "\(shell.errorText)")
+    }
+  }
+
+  @Test func anInitsStatusIsTheVMs() async throws {
+    try await Ignite.with { ignite in
+      let uid = try await ignite.succeed(
+        "run", "--name", "box", "--boot", "machine", Ignite.image, "/bin/sh", "-c", "echo from the console; exit 7")
+      #expect(uid.count == 16)
+      #expect(try await ignite.succeed("wait", "box") == "7")
+      #expect(try await ignite.succeed("logs", "box").contains("from the console"))
+      // The same at its console.
+      let stayed = try await ignite(
+        ["run", "--rm", "-i", "--boot", "machine", Ignite.image, "/bin/sh", "-c", "read word; echo got $word; exit 5"],
+        input: Array("this\n".utf8))
+      #expect(stayed.status == 5, "\(stayed.errorText)")
+      #expect(stayed.text.contains("got this"))
+    }
+  }
+}
+
+/// Debian with systemd, D-Bus, udev and an SSH server, as an image of Weave's kind: its command is a shell.
+actor MachineImage {
+  private static let shared = MachineImage()
+  private var made: Task<String, any Error>?
+
+  /// Imports it, and gives its name.
+  static func imported(_ ignite: Ignite) async throws -> String {
+    let layout = try await shared.layout()
+    try await ignite.succeed("image", "import", "oci:\(layout):shell", "--name", "localhost/machine:latest")
+    return "localhost/machine:latest"
+  }
+
+  private func layout() async throws -> String {
+    if let made { return try await made.value }
+    let task = Task { try await Self.make() }
+    made = task
+    return try await task.value
+  }
+
+  private static func make() async throws -> String {
+    let folder = try Ignite.scratchFolder()
+    chmod(folder, 0o755)
+    let script = """
+      set -eu
+      "$2/scripts/debian-image" "$1/layout" machine >/dev/null
+      umoci --log error config --image "$1/layout:machine" --tag shell --config.cmd /bin/bash
+      chmod -R go+rX "$1/layout"
+      """
+    try await Ignite.run(["bash", "-c", script, "machine-image", folder, Ignite.root])
+    return folder + "/layout"
+  }
+}
