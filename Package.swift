@@ -95,7 +95,8 @@ let package = Package(
       "IgniteEngineTests",
       ["IgniteEngine", "IgniteAPI", "IgniteOCI", "IgniteImages", "IgniteSystem", "IgniteSupervisor", "IgniteWire"]),
     tests(
-      "IgniteTests", ["ignite", "IgniteEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      "IgniteTests",
+      ["ignite", "IgniteEngine", "IgniteOCI", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     tests("EndToEnd", ["IgniteSystem", "CIgniteSystem"]),
   ]
 )
