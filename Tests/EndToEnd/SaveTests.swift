@@ -69,6 +69,53 @@ import Testing
     }
   }
 
+  /// What is saved comes back as it was, layers, configuration and base disk.
+  @Test func whatIsSavedIsImportedAgain() async throws {
+    try await Ignite.withEmpty { ignite in
+      let layout = try await BuiltImage.layout(in: ignite.folder, "echo own > tree/own")
+      try await ignite.succeed("image", "import", "oci:\(layout):test", "--name", "localhost/test:1")
+      let digest = try await Ignite.digest(of: ignite.onlyDisk())
+      let id = try await ignite.succeed("image", "ls", "-q", "--no-trunc")
+      for format in ["oci-archive", "docker-archive"] {
+        let archive = "\(ignite.folder)/\(format).tar"
+        try await ignite.succeed("image", "save", "--format", format, "-o", archive, "localhost/test:1")
+        try await ignite.succeed("image", "rm", "localhost/test:1")
+        #expect(try ignite.names(in: "disks") == [])
+        try await ignite.succeed("image", "import", "\(format):\(archive)", "--name", "localhost/test:1")
+        #expect(try await Ignite.digest(of: ignite.onlyDisk()) == digest)
+        #expect(try await ignite.succeed("image", "verify", "localhost/test:1").contains("are whole"))
+        // The layers of docker's kind are unpacked, so their manifest is another.
+        if format == "oci-archive" { #expect(try await ignite.succeed("image", "ls", "-q", "--no-trunc") == id) }
+      }
+    }
+  }
+
+  /// Debian's dockerd loads a docker-archive; it knows images by their configurations' digests.
+  @Test func dockerLoadsIt() async throws {
+    try #require(Ignite.isRoot, "the end-to-end suites are run as root")
+    try await Ignite.withEmpty { ignite in
+      let layout = try await TestImage.layout()
+      try await ignite.succeed("image", "import", "oci:\(layout):test", "--name", "things/test:1")
+      try await ignite.succeed("image", "tag", "things/test:1", "other/name:2")
+      let archive = ignite.folder + "/test.tar"
+      try await ignite.succeed(
+        "image", "save", "--format", "docker-archive", "-o", archive, "things/test:1", "other/name:2")
+      let inspected = try await ignite.succeed("image", "inspect", "things/test:1")
+      let config = try #require(inspected.firstMatch(of: /"configDigest" ?: ?"([^"]+)"/)?.1)
+      let daemon = try await Dockerd.start(in: ignite.folder + "/docker")
+      do {
+        try await daemon.docker("load", "-q", "-i", archive)
+        for name in ["things/test:1", "other/name:2"] {
+          #expect(try await daemon.docker("image", "inspect", "-f", "{{.Id}}", name).text == "\(config)\n")
+        }
+      } catch {
+        await daemon.end()
+        throw error
+      }
+      await daemon.end()
+    }
+  }
+
   @Test func aTerminalIsRefusedAndAClosedPipeIsAnError() async throws {
     try await Ignite.withEmpty { ignite in
       let layout = try await TestImage.layout()

@@ -169,6 +169,38 @@ import Testing
     }
   }
 
+  /// Between the look at the image and the VM's record, where `create` is held up here, the image goes.
+  @Test func anImageThatGoesWhileAVMIsMade() async throws {
+    try await Ignite.with { ignite in
+      let layout = try await TestImage.layout()
+      try await ignite.succeed("image", "import", "oci:\(layout):test")
+      // The same layers under one name only.
+      try await ignite.succeed("image", "rm", Ignite.image)
+      for pull in ["missing", "never"] {
+        let name = "held-\(pull)"
+        var create = ignite.command(["create", "--name", name, "--pull", pull, "oci:\(layout):test"])
+        create.arguments =
+          ["strace", "-f", "-qq", "-e", "trace=flock", "-e", "inject=flock:delay_enter=1000000:when=1"]
+          .withAbsoluteFirst() + create.arguments
+        let held = create
+        async let created = held.run()
+        async let removed = ignite("image", "rm", "localhost/layout:test")
+        let (made, gone) = try await (created, removed)
+        if made.status == 0 {
+          let inspected = try await ignite.succeed("inspect", name)
+          let disk = try #require(inspected.firstMatch(of: /"baseDisk" ?: ?"([^"]+)"/)?.1)
+          #expect(try ignite.names(in: "disks").contains(String(disk)))
+          try await ignite.succeed("rm", name)
+        } else {
+          #expect(pull == "never" && made.errorText.contains("--pull never"), "\(made.errorText)")
+        }
+        // On a busy machine the VM may have been there first.
+        #expect(gone.status == 0 || gone.errorText.contains("ignite rm \(name)"), "\(gone.errorText)")
+        try await ignite.succeed("image", "import", "oci:\(layout):test")
+      }
+    }
+  }
+
   /// An image that is removed while a VM is made of it leaves no VM without its disk.
   @Test func createAndRemoveAtOnce() async throws {
     try await Ignite.with { ignite in
