@@ -43,7 +43,8 @@ extension Engine {
         }
       }
       return image
-    } catch let error as ImageError where error.code == .noSpace {
+    } catch {
+      guard ImageError.wantOfSpace(error) != nil || (error as? StoreError)?.code == .noSpace else { throw error }
       _ = try? await contentStore.cleanUp {
         var request = try await cleanupRequest()
         request.grace = 0

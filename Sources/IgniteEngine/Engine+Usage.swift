@@ -131,7 +131,8 @@ private struct Measure: Sendable {
     "", "content", "content/blobs", "content/blobs/sha256", "content/ingest", "disks", "kernels", "vms", "plans",
   ]
   private static let files: Set<String> = [
-    "ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db-journal", "ignite.db.rev", "tsc.json", "kvm.json",
+    "ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db-journal", "ignite.db.rev", "ignite.db.reserve",
+    "tsc.json", "kvm.json",
     "emulation-announced",
   ]
 

@@ -11,20 +11,30 @@ public actor ObjectStore {
   private let executor: ThreadExecutor
   private let database: DatabaseQueue
   private let revisionPath: String
+  private let reserve: SpaceReserve
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
   /// Opens `<root>/ignite.db`, makes it where it is absent and brings it to the current schema.
   public static func open(root: String) async throws -> ObjectStore {
     let executor = ThreadExecutor(name: "ignite-store")
+    let reserve = SpaceReserve(path: root + "/ignite.db.reserve")
     let database = try await ThreadExecutor.run(name: "ignite-open") { () throws -> DatabaseQueue in
-      try openDatabase(path: root + "/ignite.db")
+      reserve.hold()
+      do {
+        return try openDatabase(path: root + "/ignite.db")
+      } catch {
+        guard reserve.release() else { throw error }
+        return try openDatabase(path: root + "/ignite.db")
+      }
     }
-    return ObjectStore(executor: executor, database: database, revisionPath: root + "/ignite.db.rev")
+    return ObjectStore(
+      executor: executor, database: database, revisionPath: root + "/ignite.db.rev", reserve: reserve)
   }
 
-  private init(executor: ThreadExecutor, database: DatabaseQueue, revisionPath: String) {
+  private init(executor: ThreadExecutor, database: DatabaseQueue, revisionPath: String, reserve: SpaceReserve) {
     self.executor = executor
+    self.reserve = reserve
     self.database = database
     self.revisionPath = revisionPath
   }
@@ -203,7 +213,13 @@ public actor ObjectStore {
   }
 
   private func write<Result>(_ body: (Database) throws -> Result) throws -> Result {
-    let result = try translating { try database.write(body) }
+    let result: Result
+    do {
+      result = try translating { try database.write(body) }
+    } catch let error as StoreError where error.code == .noSpace {
+      guard reserve.release() else { throw error }
+      result = try translating { try database.write(body) }
+    }
     let descriptor = Glibc.open(revisionPath, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
     if descriptor >= 0 {
       futimens(descriptor, nil)
@@ -217,6 +233,10 @@ public actor ObjectStore {
       return try body()
     } catch let error as StoreError {
       throw error
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_FULL {
+      throw StoreError(
+        .noSpace, "the database \(database.path): no space is left on its file system",
+        advice: "free some: ignite system prune", cause: error)
     } catch let error as DatabaseError {
       throw StoreError(
         .unavailable, "the database \(database.path): \(error.message ?? "error \(error.resultCode.rawValue)")",

@@ -8,6 +8,8 @@ public struct StoreError: UserFacingError {
     case notFound
     /// The database is damaged, locked for too long, or of a newer version.
     case unavailable
+    /// The disk is full.
+    case noSpace
   }
 
   public let code: Code

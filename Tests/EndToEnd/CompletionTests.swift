@@ -57,6 +57,7 @@ import Testing
       for (line, expected, unwanted) in [
         ("ignite stop ", "upper", "lower"), ("ignite exec ", "upper", "lower"), ("ignite start ", "lower", "upper"),
         ("ignite rm lo", "lower", "upper"), ("ignite image history ", Ignite.image, "upper"),
+        ("ignite run ", Ignite.image, "upper"),
         ("ignite image history localhost/test:la", Ignite.image, "upper"),
         ("ignite kernel inspect ", kernel, "upper"), ("ignite ima", "image", "upper"),
       ] {

@@ -12,7 +12,7 @@ struct CreateCommand: AsyncParsableCommand {
   @OptionGroup(title: "VM options") var create: CreateOptions
   @OptionGroup(title: "Process options") var process: ProcessOptions
 
-  @Argument(help: ArgumentHelp(ImageNames.sources))
+  @Argument(help: ArgumentHelp(ImageNames.sources), completion: .images)
   var image: String
 
   @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")

@@ -24,7 +24,7 @@ struct RunCommand: AsyncParsableCommand {
     name: [.customShort("d"), .customLong("detach")], help: "Print the VM's UID once its process runs, and return.")
   var detach = false
 
-  @Argument(help: ArgumentHelp(ImageNames.sources))
+  @Argument(help: ArgumentHelp(ImageNames.sources), completion: .images)
   var image: String
 
   @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
