@@ -38,18 +38,19 @@ extension Engine {
     }
   }
 
-  /// Refuses what needs an image's layers where they are not kept or not here, and says how to bring them back.
+  /// Refuses what needs all of an image's blobs where they are not kept or not here, and says how to bring them back.
   ///
   /// - Parameter purpose: what they are needed for: `save`.
   public func requireBlobs(of record: ImageRecord, for purpose: String) throws {
     let image = record.image
     let store = contentStore
-    guard let missing = image.layers.first(where: { !store.has($0.digest) }) else { return }
+    let needed = image.layers.map(\.digest) + [image.configDigest, image.manifestDigest]
+    guard let missing = needed.first(where: { !store.has($0) }) else { return }
     let why =
       record.keepsLayers == false
-      ? "it was imported to keep none (images.keepBlobs)" : "\(missing.digest.short) is gone"
+      ? "it was imported to keep no layers (images.keepBlobs)" : "\(missing.short) is gone"
     throw EngineError(
-      .notFound, "the layers of \(image.name), which \(purpose) needs, are not here: \(why)",
+      .notFound, "the blobs of \(image.name), which \(purpose) needs, are not here: \(why)",
       advice: "bring them back: \(importCommand(record))")
   }
 
@@ -70,7 +71,7 @@ extension Engine {
     _ query: String, repair: Bool = false, progress: @escaping @Sendable (ImportProgress) -> Void = { _ in }
   ) async throws -> (image: ImportedImage, damage: [ImageDamage]) {
     let record = try await inspectImage(query)
-    if !repair { try requireBlobs(of: record, for: "verify") }
+    if !repair && record.keepsLayers == false { try requireBlobs(of: record, for: "verify") }
     let damage = try await contentStore.verify(record.image, mendsDisk: repair)
     guard repair, !damage.isEmpty else { return (record.image, damage) }
     let blobs = damage.compactMap { damage -> Digest? in
@@ -82,7 +83,8 @@ extension Engine {
         for digest in blobs { try store.remove(digest) }
       }
       _ = try await importImage(
-        try sameImage(record), name: record.image.name, keepsLayers: true, progress: progress)
+        try sameImage(record), name: record.image.name, platform: record.image.platform, keepsLayers: true,
+        progress: progress)
     }
     // A disk is built of whole layers only, so it comes last.
     var after = try await inspectImage(record.image.name)

@@ -28,6 +28,18 @@ extension Engine {
     return request
   }
 
+  /// An image whose layers are here after all, by another one's import, is recorded to keep them.
+  func recordLayers(of image: ImportedImage) async throws {
+    let store = contentStore
+    try await store.undisturbed {
+      guard var record = try await imageRecord(image.name), record.keepsLayers == false,
+        image.layers.allSatisfy({ store.has($0.digest) })
+      else { return }
+      record.keepsLayers = nil
+      try await write(record)
+    }
+  }
+
   /// Runs an import, and takes away behind it what is not to stay: layers that are not kept; of one that found no
   /// space, all that it had brought.
   func cleaningUp(

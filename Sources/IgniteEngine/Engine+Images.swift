@@ -42,6 +42,7 @@ extension Engine {
     if let image = try await imageAtHand(
       expected?.description, reference, pull, platform, keepsLayers: keepsLayers, progress)
     {
+      if keepsLayers { try await recordLayers(of: image) }
       return image
     }
     let source = try await imageSource(reference, store: contentStore, progress: progress)

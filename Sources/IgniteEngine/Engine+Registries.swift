@@ -35,7 +35,9 @@ extension Engine {
   public func pushImage(
     _ query: String, to destination: String? = nil, progress: @escaping @Sendable (RegistryPush.Progress) -> Void
   ) async throws -> Reference {
-    let image = try await inspectImage(query).image
+    let record = try await inspectImage(query)
+    let image = record.image
+    try requireBlobs(of: record, for: "push")
     let name = try Reference(image.name)
     var target = try destination.map { (text) throws(OCIError) in try Reference(text) } ?? name
     if destination == nil, target.digest != nil, target.digest == image.indexDigest {
@@ -45,12 +47,6 @@ extension Engine {
     let store = ContentStore(root: paths.data)
     let manifest = try await ThreadExecutor.run { () throws(ImageError) in
       try store.read(image.manifestDigest, limit: Limits.manifestSize)
-    }
-    let missing = (image.layers.map(\.digest) + [image.configDigest]).first { !store.has($0) }
-    guard missing == nil else {
-      throw EngineError(
-        .notFound, "the image \(image.name) cannot be pushed: its blob \(missing?.short ?? "") is not kept here",
-        advice: "import it again: ignite image import \(image.name)")
     }
     let open: RegistryPush.Opening = { (descriptor: Descriptor) async throws(OCIError) -> any BlobReader in
       do throws(ImageError) {

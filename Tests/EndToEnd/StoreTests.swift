@@ -149,7 +149,7 @@ import Testing
       try await ignite.succeed("image", "import", "oci:\(layout):test", "--name", "one")
       let documents = try ignite.names(in: "content/blobs/sha256")
       #expect(documents.count == 2)
-      for command in [["save", "-o", ignite.folder + "/x.tar"], ["verify"]] {
+      for command in [["save", "-o", ignite.folder + "/x.tar"], ["verify"], ["push"]] {
         let refused = try await ignite(["image"] + command + ["one"])
         #expect(refused.status == 1)
         #expect(

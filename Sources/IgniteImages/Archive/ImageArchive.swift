@@ -116,10 +116,11 @@ private struct ImageArchiveWriter {
   /// A tar's header tells the length ahead, and a packed layer does not know it: it is unpacked twice.
   private func unpack(_ layer: Descriptor, _ diffID: Digest, of image: ImportedImage) throws(ImageError) {
     do throws(ImageError) {
-      let unpacked = try Compression.unpacked(store.open(layer.digest))
+      let unpacked = try Compression.unpacked(store.open(layer.digest), limit: .max)
       let size = unpacked.compression == .none ? UInt64(layer.size) : try unpacked.source.drain()
       try copy(
-        diffID, of: image, "\(diffID.hex).tar", size: size, try Compression.unpacked(store.open(layer.digest)).source)
+        diffID, of: image, "\(diffID.hex).tar", size: size,
+        try Compression.unpacked(store.open(layer.digest), limit: .max).source)
     } catch {
       throw error.code == .corrupt ? damaged(layer.digest, of: image, error) : error
     }

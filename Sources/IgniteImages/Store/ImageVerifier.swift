@@ -87,7 +87,7 @@ private struct ImageVerifier {
     // The disk's lock is held, so what lies there is left over.
     unlink(fresh)
     defer { unlink(fresh) }
-    let isBuilt = try verifyLayers(fresh: fresh)
+    let isBuilt = try verifyLayers(fresh: fresh, mendsDisk: mendsDisk)
     guard store.hasDisk(image.disk) else {
       note(.disk, "is not there")
       if mendsDisk && isBuilt && isCurrent { try replace(path, by: fresh) }
@@ -149,9 +149,9 @@ private struct ImageVerifier {
   /// Reads every layer once, for its digests and for a fresh disk.
   ///
   /// - Returns: whether all are whole, and so the disk is made.
-  private mutating func verifyLayers(fresh: String) throws(ImageError) -> Bool {
+  private mutating func verifyLayers(fresh: String, mendsDisk: Bool) throws(ImageError) -> Bool {
     var sink: BaseDiskSink? = try BaseDiskSink(
-      path: fresh, identity: image.chainID.description, limits: .alreadyPassed, syncs: false)
+      path: fresh, identity: image.chainID.description, limits: .alreadyPassed, syncs: mendsDisk)
     for (layer, diffID) in zip(image.layers, image.config.diffIDs) {
       if try !verify(layer, diffID, into: &sink) { sink = nil }
     }
@@ -174,7 +174,7 @@ private struct ImageVerifier {
     let stored = HashedByteSource(CancellableByteSource(try store.open(layer.digest), cancellation))
     var problem: ImageError?
     do throws(ImageError) {
-      let tar = HashedByteSource(try Compression.unpacked(stored).source)
+      let tar = HashedByteSource(try Compression.unpacked(stored, limit: .max).source)
       try sink?.apply(tar)
       try tar.drain()
       if tar.digest != diffID {
