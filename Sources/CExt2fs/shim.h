@@ -6,6 +6,40 @@
 // The managers are globals, which Swift 6 does not let through.
 static inline io_manager ignite_unix_io_manager(void) { return unix_io_manager; }
 
+// A channel to a file that is opened now and laid out later: unix_io waits in its open for all that the file has dirty to
+// be on stable storage, which is nothing as long as it is empty.
+static inline errcode_t ignite_open_channel(const char *path, io_channel *channel) {
+  return unix_io_manager->open(path, IO_FLAG_RW, channel);
+}
+
+static inline void ignite_close_channel(io_channel channel) { io_channel_close(channel); }
+
+// Within a function, since Swift leaves a header's own variables out.
+static inline io_channel *ignite_channel_at_hand(void) {
+  static _Thread_local io_channel channel;
+  return &channel;
+}
+
+static inline errcode_t ignite_take_channel(const char *name, int flags, io_channel *channel) {
+  (void)name, (void)flags;
+  *channel = *ignite_channel_at_hand();
+  *ignite_channel_at_hand() = 0;
+  return 0;
+}
+
+// ext2fs_initialize over a channel that is open. `*taken` says whether the channel now belongs to the file system, or went
+// with it in a failure.
+static inline errcode_t ignite_initialize(
+    const char *name, struct ext2_super_block *parameters, io_channel channel, ext2_filsys *made, int *taken) {
+  struct struct_io_manager manager = *unix_io_manager;
+  manager.open = ignite_take_channel;
+  *ignite_channel_at_hand() = channel;
+  errcode_t failure = ext2fs_initialize(name, EXT2_FLAG_64BITS, parameters, &manager, made);
+  *taken = *ignite_channel_at_hand() == 0;
+  *ignite_channel_at_hand() = 0;
+  return failure;
+}
+
 // Writes a file system and closes it without waiting for stable storage. ext2fs_close2 drops the errors of the last
 // writes, those from the channel's cache; here they are returned. The file system is gone in any case.
 static inline errcode_t ignite_ext2fs_close(ext2_filsys fs) {

@@ -24,7 +24,7 @@ extension BaseDiskBuilder {
     }
     try writeInodes(&layout, directories, attributeBlocks)
     let fileSystem = try Ext2FileSystem(
-      path: path, layout: layout, label: options.label, uuid: uuid, tree: tree, freed: freedExtents)
+      path: path, channel: channel, layout: layout, label: options.label, uuid: uuid, tree: tree, freed: freedExtents)
     try fileSystem.close()
     statistics.finishSeconds = monotonicSeconds() - began
 

@@ -34,6 +34,7 @@ public final class BaseDiskBuilder {
   let options: Options
   let descriptor: OwnedDescriptor
   let writer: BlockWriter
+  let channel: Ext2Channel
   var tree: DiskTree
   var layer: UInt32 = 1
 
@@ -72,6 +73,10 @@ public final class BaseDiskBuilder {
     self.path = path
     self.options = options
     descriptor = OwnedDescriptor(number)
+    do throws(ImageError) { channel = try Ext2Channel(path: path) } catch {
+      unlink(path)
+      throw error
+    }
     writer = BlockWriter(
       descriptor, path: path, at: Ext4.firstDataBlock,
       maximumBlocks: min(Ext4.maximumBlocks, options.maximumBytes / UInt64(Ext4.blockSize)),

@@ -4,8 +4,9 @@ internal import CExt2fs
 final class Ext2FileSystem {
   private var fileSystem: ext2_filsys?
 
+  /// - Parameter channel: to the file; it belongs to the file system from here on.
   init(
-    path: String, layout: DiskLayout, label: String, uuid: DiskUUID, tree: DiskTree, freed: [Extent]
+    path: String, channel: Ext2Channel, layout: DiskLayout, label: String, uuid: DiskUUID, tree: DiskTree, freed: [Extent]
   ) throws(ImageError) {
     initialize_ext2_error_table()
     var parameters = ext2_super_block()
@@ -30,7 +31,7 @@ final class Ext2FileSystem {
     ext2fs_blocks_count_set(&parameters, layout.totalBlocks)
 
     var made: ext2_filsys?
-    let failure = ext2fs_initialize(path, EXT2_FLAG_64BITS, &parameters, ignite_unix_io_manager(), &made)
+    let failure = channel.hand { open, taken in ignite_initialize(path, &parameters, open, &made, taken) }
     guard failure == 0, let made else { throw .library("lay out the disk", failure) }
     fileSystem = made
     let blocks = ext2fs_blocks_count(made.pointee.super)

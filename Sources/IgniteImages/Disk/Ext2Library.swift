@@ -10,6 +10,27 @@ extension ImageError {
   }
 }
 
+/// libext2fs's way to a file, opened before the file has any content.
+final class Ext2Channel {
+  private var channel: io_channel?
+
+  init(path: String) throws(ImageError) {
+    initialize_ext2_error_table()
+    let failure = ignite_open_channel(path, &channel)
+    guard failure == 0 else { throw .library("open \(path)", failure) }
+  }
+
+  deinit { if let channel { ignite_close_channel(channel) } }
+
+  /// Lets a call take the channel over; it says whether it did.
+  func hand(_ body: (io_channel?, UnsafeMutablePointer<Int32>) -> errcode_t) -> errcode_t {
+    var taken: Int32 = 0
+    let failure = body(channel, &taken)
+    if taken != 0 { channel = nil }
+    return failure
+  }
+}
+
 /// The 16 bytes by which a file system is known.
 public struct DiskUUID: Sendable, Hashable {
   public let bytes: [UInt8]
