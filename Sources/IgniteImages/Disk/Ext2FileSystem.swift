@@ -6,7 +6,8 @@ final class Ext2FileSystem {
 
   /// - Parameter channel: to the file; it belongs to the file system from here on.
   init(
-    path: String, channel: Ext2Channel, layout: DiskLayout, label: String, uuid: DiskUUID, tree: DiskTree, freed: [Extent]
+    path: String, channel: Ext2Channel, layout: DiskLayout, label: String, uuid: DiskUUID, tree: DiskTree,
+    freed: [Extent]
   ) throws(ImageError) {
     initialize_ext2_error_table()
     var parameters = ext2_super_block()
