@@ -11,7 +11,9 @@ import Testing
     printf x > src/sub/$(printf 'n%.0s' $(seq 180)); head -c 700000 /dev/urandom > src/large
     truncate -s 50M src/sparse; printf middle | dd of=src/sparse bs=1 seek=30000000 conv=notrunc status=none
     """
-  private static let listing = "find . -printf '%P %y %m %T@ %s %l\\n' | sed 's/^\\([^ ]* d [^ ]*\\) .*/\\1/' | sort"
+  private static let listing = """
+    find . -mindepth 1 -printf '%P %y %m %T@ %s %l\\n' | sed 's/^\\([^ ]* d [^ ]*\\) .*/\\1/' | sort
+    """
 
   private func shell(_ folder: String, _ script: String) async throws -> String {
     try await Ignite.run(Ignite.wrap + ["bash", "-euc", "cd '\(folder)'; \(script)"]).text
