@@ -90,6 +90,37 @@ import Testing
     }
   }
 
+  /// Podman loads both kinds of archive, and pulls what was pushed; it knows images by their configurations' digests.
+  @Test func podmanReadsItAll() async throws {
+    try #require(Ignite.isRoot, "the end-to-end suites are run as root")
+    try await Ignite.withEmpty { ignite in
+      let layout = try await TestImage.layout()
+      let registry = try await Registry.start(in: ignite.folder + "/registry")
+      let name = "\(registry.address)/pushed/test:1"
+      try await ignite.succeed("image", "import", "oci:\(layout):test", "--name", name)
+      try await ignite.succeed("image", "push", name)
+      let inspected = try await ignite.succeed("image", "inspect", name)
+      let config = try #require(inspected.firstMatch(of: /"configDigest" ?: ?"sha256:([^"]+)"/)?.1)
+      let podman = [
+        "podman", "--root", ignite.folder + "/podman", "--runroot", ignite.folder + "/podman-run", "--storage-driver",
+        "vfs",
+      ]
+      for way in ["oci-archive", "docker-archive", "registry"] {
+        if way == "registry" {
+          try await Ignite.run(podman + ["pull", "-q", "--tls-verify=false", name])
+        } else {
+          let archive = "\(ignite.folder)/\(way).tar"
+          try await ignite.succeed("image", "save", "--format", way, "-o", archive, name)
+          try await Ignite.run(podman + ["load", "-q", "-i", archive])
+        }
+        let id = try await Ignite.run(podman + ["image", "inspect", "--format", "{{.Id}}", name]).text
+        #expect(id.trimmingSuffix() == config, "\(way)")
+        try await Ignite.run(podman + ["rmi", "-f", name])
+      }
+      await registry.end()
+    }
+  }
+
   /// Debian's dockerd loads a docker-archive; it knows images by their configurations' digests.
   @Test func dockerLoadsIt() async throws {
     try #require(Ignite.isRoot, "the end-to-end suites are run as root")
