@@ -9,18 +9,6 @@ import Testing
 ///
 /// FUZZ_SECONDS says how long (default 10), FUZZ_SEED where the random numbers start; a failure names its seed.
 @Suite struct ArchiveFuzz {
-  private struct Random {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var value = state
-      value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-      value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-      return value ^ value >> 31
-    }
-    mutating func below(_ count: Int) -> Int { Int(next() % UInt64(max(count, 1))) }
-  }
-
   @Test func damagedArchivesNeverBreakTheReader() async throws {
     let environment = ProcessInfo.processInfo.environment
     let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 10
@@ -32,7 +20,7 @@ import Testing
     var seed = first
     var (errors, images) = (0, 0)
     repeat {
-      var random = Random(state: seed)
+      var random = SplitMix(seed: seed)
       var bytes = samples[random.below(samples.count)]
       mutate(&bytes, &random)
       let file = scratch.file("fuzz.tar")
@@ -104,7 +92,7 @@ import Testing
     return samples
   }
 
-  private func mutate(_ bytes: inout [UInt8], _ random: inout Random) {
+  private func mutate(_ bytes: inout [UInt8], _ random: inout SplitMix) {
     for _ in 0...random.below(3) {
       guard bytes.count > 1024 else { return }
       let offset = random.below(bytes.count)

@@ -10,17 +10,6 @@ import Testing
     return Array(try Data(contentsOf: URL(fileURLWithPath: path + ".gz")))
   }
 
-  /// Hands the bytes on in pieces of a given size.
-  private func source(_ bytes: [UInt8], piece: Int = .max) -> any ByteSource {
-    var offset = 0
-    return ClosureByteSource { buffer in
-      let count = min(buffer.count, piece, bytes.count - offset)
-      buffer.copyBytes(from: bytes[offset..<offset + count])
-      offset += count
-      return count
-    }
-  }
-
   private func failure(_ bytes: [UInt8], limit: UInt64 = 1 << 30) throws -> ImageError {
     do throws(ImageError) {
       _ = try Compression.unpacked(source(bytes), limit: limit).source.readAll(limit: 1 << 24)
@@ -28,12 +17,6 @@ import Testing
       return error
     }
     throw ToolFailure(description: "the data was unpacked without an error")
-  }
-
-  private var sample: [UInt8] {
-    var bytes: [UInt8] = []
-    for index in 0..<300_000 { bytes.append(UInt8(truncatingIfNeeded: (index * index) >> 9)) }
-    return bytes
   }
 
   @Test func unpacksInPiecesOfAnySize() throws {

@@ -6,18 +6,6 @@ import Testing
 ///
 /// FUZZ_SECONDS says how long (default 10), FUZZ_SEED where the random numbers start; a failure names its seed.
 @Suite struct LayerFuzz {
-  private struct Random {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var value = state
-      value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-      value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-      return value ^ value >> 31
-    }
-    mutating func below(_ count: Int) -> Int { Int(next() % UInt64(max(count, 1))) }
-  }
-
   @Test func damagedLayersNeverBreakTheBuilder() throws {
     let environment = ProcessInfo.processInfo.environment
     let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 10
@@ -28,7 +16,7 @@ import Testing
     var seed = first
     var (errors, disks) = (0, 0)
     repeat {
-      var random = Random(state: seed)
+      var random = SplitMix(seed: seed)
       var layers = [samples[random.below(samples.count)], samples[random.below(samples.count)]]
       for index in layers.indices where index == 0 || random.below(2) == 0 { mutate(&layers[index], &random) }
       do throws(ImageError) {
@@ -89,7 +77,7 @@ import Testing
     return samples
   }
 
-  private func mutate(_ bytes: inout [UInt8], _ random: inout Random) {
+  private func mutate(_ bytes: inout [UInt8], _ random: inout SplitMix) {
     for _ in 0...random.below(4) {
       guard bytes.count > 1024 else { return }
       // Mostly within the first blocks, which hold more structure than data.

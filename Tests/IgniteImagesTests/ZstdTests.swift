@@ -10,16 +10,6 @@ import Testing
     return Array(try Data(contentsOf: URL(fileURLWithPath: path + ".zst")))
   }
 
-  private func source(_ bytes: [UInt8], piece: Int = .max) -> any ByteSource {
-    var offset = 0
-    return ClosureByteSource { buffer in
-      let count = min(buffer.count, piece, bytes.count - offset)
-      buffer.copyBytes(from: bytes[offset..<offset + count])
-      offset += count
-      return count
-    }
-  }
-
   private func unpacked(_ bytes: [UInt8], piece: Int = .max) throws(ImageError) -> [UInt8] {
     try Compression.unpacked(source(bytes, piece: piece)).source.readAll(limit: 1 << 24)
   }
@@ -31,12 +21,6 @@ import Testing
       return error
     }
     throw ToolFailure(description: "the data was unpacked without an error")
-  }
-
-  private var sample: [UInt8] {
-    var bytes: [UInt8] = []
-    for index in 0..<300_000 { bytes.append(UInt8(truncatingIfNeeded: (index * index) >> 9)) }
-    return bytes
   }
 
   @Test(arguments: ["-1", "-19", "--no-check"]) func unpacksInPiecesOfAnySize(option: String) throws {

@@ -1,4 +1,5 @@
 import Foundation
+import IgniteSystem
 import Testing
 
 @testable import IgniteOCI
@@ -8,18 +9,6 @@ import Testing
 ///
 /// FUZZ_SECONDS says how long (default 5), FUZZ_SEED where the random numbers start; a failure names its seed.
 @Suite struct RegistryHeaderFuzz {
-  private struct Random {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var value = state
-      value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-      value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-      return value ^ value >> 31
-    }
-    mutating func below(_ count: Int) -> Int { Int(next() % UInt64(max(count, 1))) }
-  }
-
   private static let samples = [
     #"Bearer realm="https://auth.test/token",service="reg",scope="repository:a/b:pull,push" , Basic realm=x"#,
     "Sun, 06 Nov 1994 08:49:37 GMT", "3600", "http://user:p%40ss@proxy.test:3128/", "[fd00::1]:443", "10.0.0.0/8",
@@ -27,7 +16,7 @@ import Testing
     #"{"auths":{"a.test/b":{"auth":"YTpi"},"https://c.test/v1/":{"identitytoken":"x"}},"credHelpers":{"d":"e"}}"#,
   ]
 
-  private func mutated(_ random: inout Random) -> String {
+  private func mutated(_ random: inout SplitMix) -> String {
     var bytes = Array(Self.samples[random.below(Self.samples.count)].utf8)
     for _ in 0...random.below(6) {
       let position = random.below(bytes.count)
@@ -50,7 +39,7 @@ import Testing
     var taken = 0
     repeat {
       for _ in 0..<100 {
-        var random = Random(state: seed)
+        var random = SplitMix(seed: seed)
         let text = mutated(&random)
         if let challenge = BearerChallenge([text]) {
           taken += 1

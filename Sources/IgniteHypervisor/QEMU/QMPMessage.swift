@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import IgniteSystem
 
 /// What QEMU says over its monitor protocol: one JSON object a line (QEMU's interop/qmp-spec, section 2).
 enum QMPMessage: Equatable {

@@ -1,5 +1,7 @@
-/// Any JSON, for documents of which we change a part and keep the rest.
-enum JSONValue: Sendable, Hashable, Codable {
+internal import FoundationEssentials
+
+/// Any JSON: for protocols whose answers differ by command, and for documents of which a part is changed and the rest kept.
+public enum JSONValue: Sendable, Hashable, Codable {
   case null
   case bool(Bool)
   case integer(Int64)
@@ -8,7 +10,7 @@ enum JSONValue: Sendable, Hashable, Codable {
   case array([JSONValue])
   case object([String: JSONValue])
 
-  init(from decoder: any Decoder) throws {
+  public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
       self = .null
@@ -27,7 +29,7 @@ enum JSONValue: Sendable, Hashable, Codable {
     }
   }
 
-  func encode(to encoder: any Encoder) throws {
+  public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     switch self {
     case .null: try container.encodeNil()
@@ -40,27 +42,49 @@ enum JSONValue: Sendable, Hashable, Codable {
     }
   }
 
-  var text: String? {
-    if case .string(let text) = self { return text.isEmpty ? nil : text }
-    return nil
-  }
-
   /// A field of an object; nil for what is none. Setting nil takes the field away.
-  subscript(_ name: String) -> JSONValue? {
+  public subscript(_ name: String) -> JSONValue? {
     get {
       if case .object(let fields) = self { return fields[name] }
       return nil
     }
     set {
-      var fields: [String: JSONValue] = [:]
-      if case .object(let present) = self { fields = present }
+      var fields = fields
       fields[name] = newValue
       self = .object(fields)
     }
   }
 
-  var fields: [String: JSONValue] {
+  /// An object's fields; none for what is no object.
+  public var fields: [String: JSONValue] {
     if case .object(let fields) = self { return fields }
     return [:]
+  }
+
+  public var string: String? {
+    if case .string(let value) = self { return value }
+    return nil
+  }
+
+  public var integer: Int64? {
+    if case .integer(let value) = self { return value }
+    return nil
+  }
+
+  public var bool: Bool? {
+    if case .bool(let value) = self { return value }
+    return nil
+  }
+}
+
+extension JSONValue {
+  /// A string that is not empty.
+  public var text: String? { string.flatMap { $0.isEmpty ? nil : $0 } }
+
+  /// Reads one value.
+  ///
+  /// - Throws: DecodingError.
+  public static func parse(_ bytes: [UInt8]) throws -> JSONValue {
+    try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
   }
 }
