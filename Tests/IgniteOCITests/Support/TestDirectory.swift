@@ -5,7 +5,9 @@ final class TestDirectory: Sendable {
   let path: String
 
   init() throws {
-    path = NSTemporaryDirectory().trimmingSuffix("/") + "/ignite-test-\(UUID().uuidString)"
+    // Short, because the paths of sockets below it have 108 bytes.
+    let name = "t-" + String(UInt64.random(in: .min ... .max), radix: 36)
+    path = NSTemporaryDirectory().trimmingSuffix("/") + "/" + name
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 
