@@ -7,11 +7,11 @@ import Testing
 /// Damages archives of images at random: each ends in an error or in an image whose blobs have their digests, the same
 /// in place and as a stream where both succeed.
 ///
-/// FUZZ_SECONDS says how long (default 10), FUZZ_SEED where the random numbers start; a failure names its seed.
+/// FUZZ_SECONDS says how long (default 20), FUZZ_SEED where the random numbers start; a failure names its seed.
 @Suite struct ArchiveFuzz {
   @Test func damagedArchivesNeverBreakTheReader() async throws {
     let environment = ProcessInfo.processInfo.environment
-    let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 10
+    let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 20
     let first = environment["FUZZ_SEED"].flatMap(UInt64.init) ?? UInt64(Date().timeIntervalSince1970)
     let scratch = try TestDirectory()
     let store = ContentStore(root: scratch.file("data"))

@@ -4,11 +4,11 @@ import Testing
 
 /// Damages archives at random: each ends in an error or in a disk that e2fsck finds clean.
 ///
-/// FUZZ_SECONDS says how long (default 10), FUZZ_SEED where the random numbers start; a failure names its seed.
+/// FUZZ_SECONDS says how long (default 20), FUZZ_SEED where the random numbers start; a failure names its seed.
 @Suite struct LayerFuzz {
   @Test func damagedLayersNeverBreakTheBuilder() throws {
     let environment = ProcessInfo.processInfo.environment
-    let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 10
+    let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 20
     let first = environment["FUZZ_SEED"].flatMap(UInt64.init) ?? UInt64(Date().timeIntervalSince1970)
     let scratch = try Scratch()
     let samples = try samples(scratch)

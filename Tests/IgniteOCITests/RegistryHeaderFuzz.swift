@@ -7,7 +7,7 @@ import Testing
 /// Small texts from registries, users and the environment, damaged at random: what is taken is of the right form, and
 /// nothing traps.
 ///
-/// FUZZ_SECONDS says how long (default 5), FUZZ_SEED where the random numbers start; a failure names its seed.
+/// FUZZ_SECONDS says how long (default 10), FUZZ_SEED where the random numbers start; a failure names its seed.
 @Suite struct RegistryHeaderFuzz {
   private static let samples = [
     #"Bearer realm="https://auth.test/token",service="reg",scope="repository:a/b:pull,push" , Basic realm=x"#,
@@ -32,7 +32,7 @@ import Testing
 
   @Test func damagedTextsAreTakenOrRefused() {
     let environment = ProcessInfo.processInfo.environment
-    let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 5
+    let seconds = environment["FUZZ_SECONDS"].flatMap(Double.init) ?? 10
     let first = environment["FUZZ_SEED"].flatMap(UInt64.init) ?? UInt64(Date().timeIntervalSince1970)
     let end = ContinuousClock.now + .seconds(seconds)
     var seed = first
