@@ -46,6 +46,7 @@ import Testing
       let layout = try await TestImage.layout()
       let copy = ignite.folder + "/layout"
       try await Ignite.run(["cp", "-r", layout, copy])
+      try await Ignite.run(["chmod", "-R", "a+rX", copy])
       let blobs = try FileManager.default.contentsOfDirectory(atPath: copy + "/blobs/sha256")
       let largest = try #require(
         blobs.max { size("\(copy)/blobs/sha256/\($0)") < size("\(copy)/blobs/sha256/\($1)") })
