@@ -64,7 +64,7 @@ import Testing
       let layout = try await BuiltImage.layout(in: ignite.folder, "echo unused > tree/file")
       try await ignite.succeed("image", "import", "oci:\(layout):test", "--name", "unused")
       // What an import that died would leave.
-      try await Ignite.run(["sh", "-c", "echo x > \(ignite.data)/content/ingest/1-x.blob"])
+      try await Ignite.run(Ignite.wrap + ["/bin/sh", "-c", "echo x > \(ignite.data)/content/ingest/1-x.blob"])
       let nothing = try await ignite.succeed("image", "prune", "--dry-run", "--filter", "label=none")
       #expect(nothing.contains("1-x.blob"))
       #expect(!nothing.contains("unused"))

@@ -75,6 +75,7 @@ enum BuiltImage {
       tar -C tree --sort=name --mtime=@1 --owner=0 --group=0 --numeric-owner -cf layer.tar .
       umoci --log error raw add-layer --image layout:test layer.tar
       rm -rf tree layer.tar
+      chmod -R a+rX layout
       """
     try await Ignite.run(["bash", "-c", all, "built-image", folder, source])
     return folder + "/layout"
