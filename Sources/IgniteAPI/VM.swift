@@ -119,4 +119,5 @@ public enum HypervisorChoice: String, Codable, Sendable, CaseIterable {
 public enum DesiredState: String, Codable, Sendable, CaseIterable {
   case running = "Running"
   case stopped = "Stopped"
+  case paused = "Paused"
 }

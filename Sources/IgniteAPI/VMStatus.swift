@@ -8,6 +8,8 @@ public enum VMPhase: String, Codable, Sendable, CaseIterable {
   case starting = "Starting"
   /// Its process runs.
   case running = "Running"
+  /// It was halted where it was, and takes no time of the host's processors.
+  case paused = "Paused"
   /// Its process has ended, or it was stopped.
   case stopped = "Stopped"
   /// It could not start, or its supervisor was lost; `message` says why.
@@ -16,7 +18,7 @@ public enum VMPhase: String, Codable, Sendable, CaseIterable {
   case removing = "Removing"
 
   /// A supervisor is, or should be, at work.
-  public var isActive: Bool { self == .starting || self == .running }
+  public var isActive: Bool { self == .starting || self == .running || self == .paused }
 }
 
 /// What the engine found; written by it alone.

@@ -22,7 +22,7 @@ extension Engine {
     defer { loop.stop() }
     let client: SpawnClient
     do {
-      client = try await self.client(of: vm, loop: loop)
+      client = try await self.client(of: vm, loop: loop, evenPaused: true)
     } catch let error as EngineError where error.code == .wrongState {
       // It has ended, or is just coming up; its lock tells when there is nothing left to end.
       try await ended(vm)
@@ -37,9 +37,10 @@ extension Engine {
   /// Sends a signal to the VM's main process.
   public func kill(_ vm: VM, signal: Int32) async throws {
     guard vm.status.phase.isActive else { throw notRunning(vm) }
+    if signal != SIGKILL { try checkNotPaused(vm, "takes no signal but KILL") }
     let loop = try EventLoop(name: "ignite-client")
     defer { loop.stop() }
-    let client = try await client(of: vm, loop: loop)
+    let client = try await client(of: vm, loop: loop, evenPaused: true)
     try await client.kill(signal: signal)
     await client.close()
   }
@@ -96,7 +97,7 @@ extension Engine {
     if vm.status.phase.isActive {
       guard force else {
         throw EngineError(
-          .wrongState, "the VM \"\(vm.metadata.name)\" is running",
+          .wrongState, "the VM \"\(vm.metadata.name)\" is \(vm.status.phase == .paused ? "paused" : "running")",
           advice: "stop it first (ignite stop \(vm.metadata.name)), or remove it with -f")
       }
       try await stop(vm, signal: SIGKILL, grace: .zero)

@@ -32,6 +32,7 @@ extension Engine {
     accelerator: String? = nil,
     notify: Notify
   ) async throws -> StartedVM {
+    try checkNotPaused(vm)
     if vm.status.phase.isActive {
       throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is running already")
     }
@@ -95,8 +96,11 @@ extension Engine {
   }
 
   /// A connection to the VM's supervisor.
-  public func client(of vm: VM, loop: EventLoop) async throws -> SpawnClient {
+  ///
+  /// - Parameter evenPaused: for what can be asked of a paused VM, too; its guest does not answer.
+  public func client(of vm: VM, loop: EventLoop, evenPaused: Bool = false) async throws -> SpawnClient {
     guard vm.status.phase.isActive else { throw notRunning(vm) }
+    if !evenPaused { try checkNotPaused(vm) }
     do {
       return try await SpawnClient.connect(path: paths.vmRun(vm.metadata.uid) + "/spawn.sock", loop: loop)
     } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {

@@ -64,7 +64,9 @@ extension Engine {
     let uid = vm.metadata.uid
     if access(paths.journal(uid), F_OK) == 0 {
       let entries = try Journal.read(path: paths.journal(uid), from: 0).entries
-      for identity in entries.suffix(4).flatMap({ [$0.supervisor, $0.hypervisor, $0.network] }).compactMap(\.self)
+      // Of the last start; any number of pauses may have followed it.
+      let start = entries.lastIndex { $0.event == .starting } ?? entries.startIndex
+      for identity in entries[start...].flatMap({ [$0.supervisor, $0.hypervisor, $0.network] }).compactMap(\.self)
       where isOwn(identity, of: vm) { try await end(identity) }
     }
     try await removeCgroup(of: uid)
@@ -117,6 +119,8 @@ extension VMStatus {
     case .running:
       phase = .running
       startedAt = entry.time
+    case .paused: phase = .paused
+    case .resumed: phase = .running
     case .exited:
       phase = .stopped
       exitCode = entry.exitCode

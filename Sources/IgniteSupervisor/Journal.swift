@@ -11,6 +11,8 @@ public struct JournalEntry: Codable, Equatable, Sendable {
     case booted
     /// The main process was executed.
     case running
+    /// The machine stands still, and goes on.
+    case paused, resumed
     /// The main process has ended with `exitCode`.
     case exited
     /// The VM could not start or broke down; `message` says why, `exitCode` what a command returns (125 to 127).
@@ -47,6 +49,9 @@ public actor Journal {
   public init(path: String) throws(SystemError) {
     file = try FileDescriptor.open(path, O_WRONLY | O_APPEND | O_CREAT, mode: 0o600)
   }
+
+  /// Whether there is room for an entry that may come any number of times; what is left is for the others.
+  func hasRoom() -> Bool { lseek(file.number, 0, SEEK_END) < Self.maximumSize / 4 * 3 }
 
   public func append(_ entry: JournalEntry) throws {
     let encoder = JSONEncoder()

@@ -49,7 +49,7 @@ extension Supervisor {
       case 0: if frame.type == .event { console?.write(Array("ignite-init: ".utf8) + frame.payload + [10]) }
       case Self.configureStream: handleConfigured(frame)
       case Self.mainStream: handleMain(frame)
-      default: passToClient(frame)
+      default: if !clockWasSet(frame) { passToClient(frame) }
       }
     case .drained: break
     case .closed(let reason):

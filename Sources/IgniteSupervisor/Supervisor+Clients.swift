@@ -78,7 +78,7 @@ extension Supervisor {
   }
 
   private func handleRequest(_ frame: Frame, from id: UInt64) {
-    func answer(_ response: Response) {
+    let answer: (Response) -> Void = { [self] response in
       clients[id]?.connection.send(Frame(.response, stream: frame.stream, payload: response.encoded()))
     }
     do {
@@ -96,11 +96,17 @@ extension Supervisor {
       case .copyOut, .copyIn, .processes: passToGuest(frame.payload, frame.stream, from: id, answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
-        stop(try StopRequest(decoding: frame.payload))
+        stopEvenPaused(try StopRequest(decoding: frame.payload))
       case .kill:
         let request = try StopRequest(decoding: frame.payload)
         guard phase == .running, main.exit == nil else {
           return answer(Response(code: 125, text: "the VM is \(phase.rawValue)"))
+        }
+        if pause.isWanted {
+          guard request.signal == UInt64(SIGKILL) else {
+            return answer(Response(code: 125, text: "the VM is paused, and takes no signal but KILL; unpause it first"))
+          }
+          continueForTheEnd()
         }
         if request.signal == UInt64(SIGKILL) {
           main.stopping = true
@@ -108,7 +114,9 @@ extension Supervisor {
         }
         agent?.send(.signal(stream: Self.mainStream, number: Int32(truncatingIfNeeded: request.signal)))
         answer(Response())
-      case .status: answer(Response(text: phase.rawValue))
+      case .status: answer(Response(text: pause.isWanted ? "paused" : phase.rawValue))
+      case .pause: pauseMachine(answer)
+      case .unpause: unpauseMachine(answer)
       default: answer(Response(code: 125, text: "this supervisor does not know the request; it is of an older version"))
       }
     } catch {
@@ -120,6 +128,7 @@ extension Supervisor {
     guard phase == .running, main.exit == nil, agent != nil else {
       return answer(Response(code: 125, text: "the VM is \(phase.rawValue), not running"))
     }
+    if pause.isWanted { return answer(Response(code: 125, text: "the VM is paused; unpause it first")) }
     lastAgentStream += 1
     let stream = lastAgentStream
     clients[id]?.streams[clientStream] = stream
@@ -235,7 +244,7 @@ extension Supervisor {
 
   // MARK: The end
 
-  private func stop(_ request: StopRequest) {
+  func stop(_ request: StopRequest) {
     main.stopping = true
     guard phase == .running, main.exit == nil else {
       if phase != .ending { finish(Outcome(exitCode: 137, failure: nil)) }

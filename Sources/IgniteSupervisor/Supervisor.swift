@@ -44,6 +44,7 @@ public actor Supervisor {
   var routes: [UInt32: Route] = [:]
   var lastAgentStream: UInt32 = Supervisor.mainStream
   var main = MainProcess()
+  var pause = PauseState()
   private var listener: FileDescriptor?
   private var outcome: Outcome?
   private var waiting: CheckedContinuation<Outcome, Never>?
@@ -217,6 +218,7 @@ public actor Supervisor {
     guard main.exit == nil else { return }
     main.exit = status.shellStatus
     phase = .ending
+    continueForTheEnd()
     log.finish()
     let journal = journal
     Task {
@@ -303,7 +305,7 @@ public actor Supervisor {
 
   func tell(_ notice: SpawnNotice) { notice.write(to: notices) }
 
-  private func wallClock() -> UInt64 {
+  func wallClock() -> UInt64 {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)
     return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)

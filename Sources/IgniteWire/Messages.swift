@@ -16,6 +16,8 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   public static let copyIn = RequestKind(rawValue: 5)
   /// List the processes, on the stream's output; no fields. Answered and ended as a process.
   public static let processes = RequestKind(rawValue: 6)
+  /// Set the wall clock: `ClockRequest`. A guest that does not know it answers with 125.
+  public static let setClock = RequestKind(rawValue: 7)
 
   // Asked of a supervisor, which passes those for the guest's processes and files on.
   /// Join the main process's streams: `AttachRequest`.
@@ -26,6 +28,10 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   public static let kill = RequestKind(rawValue: 34)
   /// Answered at once with the phase.
   public static let status = RequestKind(rawValue: 35)
+  /// Halt the machine where it is; no fields. Answered when it stands still and the journal says so.
+  public static let pause = RequestKind(rawValue: 36)
+  /// Let a halted machine go on; no fields. Answered when its wall clock is right: the text is a warning where it is not.
+  public static let unpause = RequestKind(rawValue: 37)
 }
 
 /// Tags that several messages share.
@@ -112,6 +118,31 @@ public struct ExitStatus: Equatable, Sendable {
       default: break
       }
     }
+  }
+}
+
+/// Tells the guest what time it is.
+public struct ClockRequest: Equatable, Sendable {
+  /// Nanoseconds since 1970.
+  public var wallClock: UInt64
+
+  public init(wallClock: UInt64) { self.wallClock = wallClock }
+
+  public func encoded() -> [UInt8] {
+    var writer = MessageWriter()
+    writer.put(Tag.kind, number: RequestKind.setClock.rawValue)
+    writer.put(Tag.number, number: wallClock)
+    return writer.bytes
+  }
+
+  public init(decoding payload: [UInt8]) throws(MessageError) {
+    var time: UInt64?
+    var reader = MessageReader(payload)
+    while let field = try reader.next() {
+      if field.tag == Tag.number { time = try field.number() }
+    }
+    guard let time else { throw .missing(tag: Tag.number) }
+    wallClock = time
   }
 }
 

@@ -53,8 +53,11 @@ import Testing
     try await Ignite.with { ignite in
       _ = try await ignite.sleeper("--name", "upper")
       _ = try await ignite.succeed("create", "--name", "lower", Ignite.image)
+      _ = try await ignite.sleeper("--name", "halted")
+      _ = try await ignite.succeed("pause", "halted")
       let kernel = try await ignite.succeed("kernel", "ls", "-q")
       for (line, expected, unwanted) in [
+        ("ignite pause ", "upper", "halted"), ("ignite unpause ", "halted", "upper"),
         ("ignite stop ", "upper", "lower"), ("ignite exec ", "upper", "lower"), ("ignite start ", "lower", "upper"),
         ("ignite rm lo", "lower", "upper"), ("ignite image history ", Ignite.image, "upper"),
         ("ignite run ", Ignite.image, "upper"),

@@ -52,6 +52,18 @@ import Testing
     #expect(try AttachRequest(decoding: attach.encoded()) == attach)
     let stop = StopRequest(signal: 15, grace: 1)
     #expect(try StopRequest(decoding: stop.encoded(.stop)) == stop)
+    let clock = ClockRequest(wallClock: .max)
+    #expect(try ClockRequest(decoding: clock.encoded()) == clock)
+    #expect(try requestKind(of: clock.encoded()) == .setClock)
+  }
+
+  @Test func aClockWithoutATimeIsNone() {
+    #expect(throws: MessageError.missing(tag: 4)) { try ClockRequest(decoding: emptyRequest(.setClock)) }
+    let whole = ClockRequest(wallClock: 7).encoded()
+    #expect(throws: MessageError.truncated) { try ClockRequest(decoding: Array(whole.dropLast())) }
+    var short = MessageWriter()
+    short.put(4, bytes: [1, 2, 3])
+    #expect(throws: MessageError.malformed(tag: 4)) { try ClockRequest(decoding: short.bytes) }
   }
 
   @Test func theKindIsReadFirst() throws {

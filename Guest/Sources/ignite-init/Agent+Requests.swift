@@ -65,6 +65,7 @@ extension Agent {
         let request = try copyInRequest(frame.payload)
         try work(frame, input: true) { Worker.copyIn(request) }
       case .processes: try work(frame, input: false) { ProcessList.write() }
+      case .setClock: try setClock(frame)
       default: throw GuestError("the guest does not know this request")
       }
     } catch {
@@ -91,6 +92,14 @@ extension Agent {
       throw error
     }
     configured = true
+    respond(frame.stream, Response())
+  }
+
+  /// After a pause, in which the clock stood still.
+  private func setClock(_ frame: Frame) throws(GuestError) {
+    let request: ClockRequest
+    do throws(MessageError) { request = try ClockRequest(decoding: frame.payload) } catch { throw malformed }
+    guard guest_set_wall_clock(request.wallClock) == 0 else { throw GuestError("set the clock", errno: guest_errno()) }
     respond(frame.stream, Response())
   }
 

@@ -46,6 +46,17 @@ public actor SpawnClient {
     try check(await ask(StopRequest(signal: UInt64(signal)).encoded(.kill)))
   }
 
+  /// Halts the machine; returns when it stands still.
+  public func pause() async throws { try check(await ask(emptyRequest(.pause))) }
+
+  /// Lets a halted machine go on; returns when its clock is right.
+  /// - Returns: why the clock is not right; nil when it is.
+  public func unpause() async throws -> String? {
+    let response = try await ask(emptyRequest(.unpause))
+    try check(response)
+    return response.text.isEmpty ? nil : response.text
+  }
+
   /// Joins the main process's streams. The session's end is the process's.
   public func attach(_ streams: ProcessStreams) throws -> ProcessSession {
     var request = AttachRequest()

@@ -69,6 +69,8 @@ extension CompletionKind {
   static let kernels = live { engine in try await engine.kernelRecords().map(\.kernel.name) }
   static let vms = vms { _ in true }
   static let runningVMs = vms { $0.isActive }
+  static let unpausedVMs = vms { $0 == .running }
+  static let pausedVMs = vms { $0 == .paused }
   static let stoppedVMs = vms { !$0.isActive }
 
   private static func vms(_ suits: @escaping @Sendable (VMPhase) -> Bool) -> CompletionKind {

@@ -18,7 +18,8 @@ struct Ignite: AsyncParsableCommand {
         subcommands: [
           RunCommand.self, CreateCommand.self, StartCommand.self, ListCommand.self, LogsCommand.self, ExecCommand.self,
           CopyCommand.self, StopCommand.self, RestartCommand.self, KillCommand.self, RemoveCommand.self,
-          WaitCommand.self, InspectCommand.self, TopCommand.self, PortCommand.self, RenameCommand.self,
+          PauseCommand.self, UnpauseCommand.self, WaitCommand.self, InspectCommand.self, TopCommand.self,
+          PortCommand.self, RenameCommand.self,
         ]),
       CommandGroup(
         name: "Images and kernels",

@@ -11,7 +11,7 @@ struct ExecCommand: AsyncParsableCommand {
   @OptionGroup var global: GlobalOptions
   @OptionGroup(title: "Process options") var process: ProcessOptions
 
-  @Argument(help: "A name or UID.", completion: .runningVMs)
+  @Argument(help: "A name or UID.", completion: .unpausedVMs)
   var vm: String
 
   @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")

@@ -17,12 +17,20 @@ struct ListCommand: AsyncParsableCommand {
   @Flag(name: .customLong("no-trunc"), help: "Print whole UIDs.")
   var whole = false
 
+  @Option(
+    name: [.customShort("f"), .customLong("filter")], parsing: .singleValue,
+    help: ArgumentHelp("Only what fits: status=STATUS, name=PART, label=KEY[=VALUE].", valueName: "filter"))
+  var filters: [String] = []
+
   @Option(help: ArgumentHelp("table or json.", valueName: "format"))
   var format: String = "table"
 
   func run() async throws {
     let format = try ListFormat(checking: format)
-    let vms = try await global.engine().vms().filter { all || $0.status.phase.isActive }
+    let filter = try ListFilter(filters)
+    let vms = try await global.engine().vms().filter {
+      (all || filter.namesStatus || $0.status.phase.isActive) && filter.suits($0)
+    }
     if quiet {
       for vm in vms { Output.line(whole ? vm.metadata.uid : vm.metadata.shortUID) }
       return
@@ -53,8 +61,10 @@ extension VMStatus {
   /// As docker prints it: `Up 5 minutes`, `Exited (0) 2 hours ago`.
   func text(at now: Date) -> String {
     func ago(_ date: Date?) -> String { date.map { " \(Output.span(now.timeIntervalSince($0))) ago" } ?? "" }
+    var up: String { "Up" + (startedAt.map { " \(Output.span(now.timeIntervalSince($0)))" } ?? "") }
     switch phase {
-    case .running: return "Up" + (startedAt.map { " \(Output.span(now.timeIntervalSince($0)))" } ?? "")
+    case .running: return up
+    case .paused: return up + " (Paused)"
     case .stopped: return "Exited (\(exitCode ?? 0))" + ago(finishedAt)
     case .failed: return "Failed (\(message ?? "no reason known"))"
     case .created, .starting, .removing: return phase.rawValue

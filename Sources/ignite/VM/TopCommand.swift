@@ -10,7 +10,7 @@ struct TopCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: "A name or UID.", completion: .runningVMs)
+  @Argument(help: "A name or UID.", completion: .unpausedVMs)
   var vm: String
 
   @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("-ef, which is the default.", valueName: "ps-options"))
