@@ -58,7 +58,7 @@ import Testing
       let kernel = try await ignite.succeed("kernel", "ls", "-q")
       for (line, expected, unwanted) in [
         ("ignite pause ", "upper", "halted"), ("ignite unpause ", "halted", "upper"),
-        ("ignite stop ", "upper", "lower"), ("ignite exec ", "upper", "lower"), ("ignite start ", "lower", "upper"),
+        ("ignite stop u", "upper", "lower"), ("ignite exec ", "upper", "lower"), ("ignite start ", "lower", "upper"),
         ("ignite rm lo", "lower", "upper"), ("ignite image history ", Ignite.image, "upper"),
         ("ignite run ", Ignite.image, "upper"),
         ("ignite image history localhost/test:la", Ignite.image, "upper"),
