@@ -22,11 +22,11 @@ import Testing
         let supervisor = try #require(vm.supervisor)
         let hypervisor = try #require(vm.hypervisor)
         kill(supervisor, SIGKILL)
-        while kill(supervisor, 0) == 0 && !isZombie(supervisor) {}
+        while kill(supervisor, 0) == 0 && !hasEnded(supervisor) {}
         let after = try await ignite.vm(vm.name)
         #expect(after.phase == "Failed")
         #expect(after.message == "supervisor lost")
-        #expect(kill(hypervisor, 0) != 0 || isZombie(hypervisor), "the hypervisor of \(vm.name) is still there")
+        #expect(kill(hypervisor, 0) != 0 || hasEnded(hypervisor), "the hypervisor of \(vm.name) is still there")
         #expect(try await ignite.vms().filter { $0.phase == "Running" }.count == count - index - 1)
       }
       #expect(try await ignite(["rm"] + vms.map(\.name)).status == 0)
@@ -76,7 +76,8 @@ import Testing
   }
 }
 
-private func isZombie(_ pid: Int32) -> Bool {
+/// Whether the process has ended, be it that nobody has asked for its status yet.
+func hasEnded(_ pid: Int32) -> Bool {
   guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return true }
   return String(decoding: data, as: UTF8.self).split(separator: ")").last?.hasPrefix(" Z") ?? true
 }
