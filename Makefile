@@ -7,7 +7,7 @@ export PREFIX DESTDIR
 # The toolchain stands last: a swift that PATH has already is preferred.
 export PATH := $(PATH):/opt/swift/usr/bin
 
-.PHONY: help deps build demo test soak fuzz bench format lint clean install
+.PHONY: help deps build kernel demo test soak fuzz bench format lint clean install
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,6 +18,9 @@ deps: ## install what building, running and testing needs of Debian's packages
 build: ## debug build: .build/debug/ignite, .build-guest/ignite-init
 	@scripts/deps build
 	@scripts/build guest debug
+
+kernel: ## build Ignite's own kernel, which boots quicker than Debian's; kept in the cache, its path is printed
+	@scripts/kernel
 
 demo: ## see it: a Debian image from a registry boots, runs, serves a page, and goes away
 	@scripts/demo

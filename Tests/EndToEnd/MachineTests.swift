@@ -5,23 +5,13 @@ import Testing
 
 /// Images that boot their own init.
 @Suite(.timeLimit(.minutes(15))) struct Machine {
-  /// Waits until systemd has finished its boot; how it calls itself then.
-  private func booted(_ ignite: Ignite, _ name: String) async throws -> String {
-    while true {
-      let state = try await ignite("exec", name, "systemctl", "is-system-running", "--wait")
-      if ["running", "degraded"].contains(state.text.trimmingSuffix()) { return state.text.trimmingSuffix() }
-      // Early in the boot nobody answers; a machine that is gone never will.
-      guard try await ignite.vm(name).phase == "Running" else { return "gone: \(state.errorText)" }
-    }
-  }
-
   @Test func systemdReachesMultiUserAndEndsCleanly() async throws {
     try await Ignite.with { ignite in
-      let image = try await MachineImage.imported(ignite)
+      let image = try await DebianImage.machine.imported(ignite)
       // Neither command nor terminal, and all the image says is a shell: its init boots.
       let uid = try await ignite.succeed("run", "--name", "box", image)
       #expect(uid.count == 16)
-      let state = try await booted(ignite, "box")
+      let state = try await ignite.booted("box")
       let failed = try await ignite("exec", "box", "systemctl", "--failed", "--plain", "--no-legend")
       #expect(state == "running", "\(failed.text)")
       for unit in ["multi-user.target", "ssh.service", "dbus.socket", "serial-getty@ttyS0.service"] {
@@ -58,7 +48,7 @@ import Testing
       #expect(try await console.readOutput(until: "Password: ").hasSuffix("Password: "))
       // The input's end is not the machine's, nor is a hang-up of the command.
       console.input.close()
-      #expect(try await booted(ignite, "box") == "running")
+      #expect(try await ignite.booted("box") == "running")
       try console.signal(SIGHUP)
       #expect(await console.ended() == 129)
       #expect(try await ignite.vm("box").phase == "Running")
@@ -66,7 +56,7 @@ import Testing
 
       // A restart from within ends it; one from outside brings it back.
       #expect(try await ignite.succeed("restart", "box") == "box")
-      #expect(try await booted(ignite, "box") == "running")
+      #expect(try await ignite.booted("box") == "running")
       _ = try await ignite("exec", "box", "systemctl", "reboot")
       #expect(try await ignite.succeed("wait", "box") == "0")
     }
@@ -74,7 +64,7 @@ import Testing
 
   @Test func aCommandOfSuchAnImageIsAProcess() async throws {
     try await Ignite.with { ignite in
-      let image = try await MachineImage.imported(ignite)
+      let image = try await DebianImage.machine.imported(ignite)
       let result = try await ignite("run", "--rm", image, "cat", "/proc/1/comm")
       #expect(result.status == 0, "\(result.errorText)")
       #expect(result.text == "init\n")
@@ -101,35 +91,14 @@ import Testing
   }
 }
 
-/// Debian with systemd, D-Bus, udev and an SSH server, as an image of Weave's kind: its command is a shell.
-actor MachineImage {
-  private static let shared = MachineImage()
-  private var made: Task<String, any Error>?
-
-  /// Imports it, and gives its name.
-  static func imported(_ ignite: Ignite) async throws -> String {
-    let layout = try await shared.layout()
-    try await ignite.succeed("image", "import", "oci:\(layout):shell", "--name", "localhost/machine:latest")
-    return "localhost/machine:latest"
-  }
-
-  private func layout() async throws -> String {
-    if let made { return try await made.value }
-    let task = Task { try await Self.make() }
-    made = task
-    return try await task.value
-  }
-
-  private static func make() async throws -> String {
-    let folder = try Ignite.scratchFolder()
-    chmod(folder, 0o755)
-    let script = """
-      set -eu
-      "$2/scripts/debian-image" "$1/layout" machine >/dev/null
-      umoci --log error config --image "$1/layout:machine" --tag shell --config.cmd /bin/bash
-      chmod -R go+rX "$1/layout"
-      """
-    try await Ignite.run(["bash", "-c", script, "machine-image", folder, Ignite.root])
-    return folder + "/layout"
+extension Ignite {
+  /// Waits until systemd has finished its boot; how it calls itself then.
+  func booted(_ name: String) async throws -> String {
+    while true {
+      let state = try await self("exec", name, "systemctl", "is-system-running", "--wait")
+      if ["running", "degraded"].contains(state.text.trimmingSuffix()) { return state.text.trimmingSuffix() }
+      // Early in the boot nobody answers; a machine that is gone never will.
+      guard try await vm(name).phase == "Running" else { return "gone: \(state.errorText)" }
+    }
   }
 }
