@@ -132,20 +132,42 @@ extension OwnKernel {
   private static let nftables = """
     nft -f - <<'END'
     table inet t {
-      set s { type ipv4_addr; flags interval, timeout; elements = { 10.0.0.0/8 } }
-      map m { type inet_service : verdict; elements = { 80 : accept } }
-      chain i { type filter hook input priority 0;
+      set s { type ipv4_addr; flags interval, timeout; elements = { 10.0.0.0/8 }; }
+      map m { type inet_service : verdict; elements = { 80 : accept }; }
+      chain i {
+        type filter hook input priority 0;
         ct state established,related accept
         ip saddr @s counter limit rate 5/second log prefix "x" accept
         tcp dport vmap @m
         meta l4proto udp fib daddr type local quota 1 mbytes reject
       }
-      chain n { type nat hook postrouting priority 100; oifname "eth0" masquerade }
-      chain p { type nat hook prerouting priority -100; tcp dport 81 dnat ip to 10.0.0.3:80; tcp dport 82 redirect to :83 }
-      chain q { type filter hook prerouting priority -150; numgen random mod 2 0 meta mark set 1; tcp dport 84 queue num 0 }
+      chain n {
+        type nat hook postrouting priority 100;
+        oifname "eth0" masquerade
+      }
+      chain p {
+        type nat hook prerouting priority -100;
+        tcp dport 81 dnat ip to 10.0.0.3:80
+        tcp dport 82 redirect to :83
+      }
+      chain q {
+        type filter hook prerouting priority -150;
+        numgen random mod 2 0 meta mark set 1
+        tcp dport 84 queue num 0
+      }
     }
-    table bridge b { chain f { type filter hook forward priority 0; ip saddr 10.0.0.1 drop } }
-    table netdev d { chain g { type filter hook ingress device "eth0" priority 0; udp dport 1 drop } }
+    table bridge b {
+      chain f {
+        type filter hook forward priority 0;
+        ip saddr 10.0.0.1 drop
+      }
+    }
+    table netdev d {
+      chain g {
+        type filter hook ingress device "eth0" priority 0;
+        udp dport 1 drop
+      }
+    }
     END
     nft flush ruleset
     """
