@@ -23,7 +23,7 @@ struct OwnKernel {
 
   /// Imports it, and gives its name.
   private func imported(_ ignite: Ignite) async throws -> String {
-    try await ignite.succeed("kernel", "import", try #require(Self.archive))
+    try await ignite.succeed("kernel", "import", "oci-archive:" + (try #require(Self.archive)))
   }
 
   @Test func everythingIsBuiltIn() async throws {
