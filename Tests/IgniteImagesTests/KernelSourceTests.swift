@@ -253,6 +253,17 @@ import Testing
     let kernel = try await importing(.file(path: whole, modules: nil), scratch)
     #expect(kernel.moduleCount == 0 && kernel.initrdModules.isEmpty)
     #expect(kernel.facts.hasACPI && kernel.facts.virtioBuiltIn)
+    // What tells modprobe that all is built in goes into the initrd, and is worth no disk.
+    let lists = ["modules.builtin": Array("kernel/fs/ext4/ext4.ko\n".utf8), "modules.order": []]
+    try write(lists, below: scratch("lists"))
+    let listed = try await importing(.file(path: whole, modules: scratch("lists")), scratch)
+    #expect(listed.moduleCount == 0 && listed.modulesSize == 0 && listed.digest != kernel.digest)
+    let folder = KernelStore(root: scratch("data")).path(of: listed.digest)
+    #expect(!FileManager.default.fileExists(atPath: folder + "/modules.ext4"))
+    let archive = try Data(contentsOf: URL(filePath: folder + "/modules.cpio"))
+    for name in ["modules.builtin", "modules.builtin.bin", "modules.dep.bin"] {
+      #expect(archive.contains(Data("builtin/\(name)\0".utf8)), "\(name)")
+    }
     // The same configuration from a file beside the kernel.
     _ = try scratch.write("config-9.9.9-test", Array(Self.allBuiltIn.utf8))
     let beside = try await importing(.file(path: bare, modules: nil), scratch)

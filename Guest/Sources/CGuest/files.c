@@ -109,6 +109,14 @@ int guest_mount(const char *source, const char *target, const char *type, unsign
   return mount(source, target, type, flags, options);
 }
 
+int guest_detached_mount(const char *directory) {
+  return (int)syscall(SYS_open_tree, AT_FDCWD, directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+}
+
+int guest_attach_mount(int descriptor, const char *target) {
+  return (int)syscall(SYS_move_mount, descriptor, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
 int guest_remount_here_read_only(void) { return mount(NULL, ".", NULL, MS_REMOUNT | MS_RDONLY, NULL); }
 
 int guest_is_read_only(const char *path) {

@@ -4,6 +4,8 @@ import IgniteWire
 /// The root file system: the image's base disk below, the VM's writable disk above.
 enum Root {
   private static let newRoot = "/newroot"
+  /// What the initrd of a kernel without modules says is built in: a mount without a place.
+  private nonisolated(unsafe) static var builtinList: Int32 = -1
 
   /// Mounts the disks and the overlay of both at /newroot.
   static func assemble(_ configuration: Configuration) throws(GuestError) {
@@ -48,6 +50,7 @@ enum Root {
     unlink("/init")
     unlink("/modules.list")
     rmdir("/modules")
+    builtinList = guest_detached_mount("/builtin")
     // The same file systems are mounted anew inside, where paths cannot lead out of the image.
     umount2("/proc", Int32(MNT_DETACH))
     umount2("/sys", Int32(MNT_DETACH))
@@ -94,12 +97,20 @@ enum Root {
 
   /// The kernel's modules, where the kernel's own programs look for them. A VM works without them: no failure.
   static func mountModules(_ device: String) {
-    guard !device.isEmpty else { return }
+    guard !device.isEmpty || builtinList >= 0 else { return }
     let path = "/lib/modules/" + kernelRelease()
     makeDirectories(path)
-    if guest_mount("/dev/" + device, path, "ext4", UInt(MS_RDONLY | MS_NOSUID | MS_NODEV), nil) != 0 {
-      Console.log("mount the kernel's modules at " + path + ": " + errorText(guest_errno()))
+    let flags = UInt(MS_RDONLY | MS_NOSUID | MS_NODEV)
+    var result: Int32
+    if device.isEmpty {
+      result = guest_attach_mount(builtinList, path)
+      if result == 0 { result = guest_mount("none", path, "none", flags | UInt(MS_REMOUNT | MS_BIND), nil) }
+    } else {
+      result = guest_mount("/dev/" + device, path, "ext4", flags, nil)
     }
+    if result != 0 { Console.log("mount the kernel's modules at " + path + ": " + errorText(guest_errno())) }
+    if builtinList >= 0 { close(builtinList) }
+    builtinList = -1
   }
 
   private static func kernelRelease() -> String {

@@ -59,10 +59,11 @@ extension KernelStore {
   }
 
   /// The initrd's part that holds the modules: `/modules/NN-NAME.ko` and `/modules.list`, the files' names in the order
-  /// of insertion; and `/dev/console`, without which init would have no standard output. Not ended: an initrd is this
+  /// of insertion; below `/builtin` what tells `modprobe` of a kernel that has all built in; and `/dev/console`, without which init would have no standard output. Not ended: an initrd is this
   /// and then `/init`.
-  static func modulesArchive(_ modules: [(module: KernelModule, content: [UInt8])]) -> (bytes: [UInt8], names: [String])
-  {
+  static func modulesArchive(
+    _ modules: [(module: KernelModule, content: [UInt8])], builtin: [ModuleIndex.File] = []
+  ) -> (bytes: [UInt8], names: [String]) {
     var archive = CPIOArchive(firstInode: firstModuleInode)
     archive.addDirectory("dev", mode: 0o755)
     archive.addCharacterDevice("dev/console", mode: 0o600, major: 5, minor: 1)
@@ -74,6 +75,8 @@ extension KernelStore {
       archive.addFile("modules/\(name)", mode: 0o644, content: item.content)
     }
     archive.addFile("modules.list", mode: 0o644, content: Array(names.map { $0 + "\n" }.joined().utf8))
+    if !builtin.isEmpty { archive.addDirectory("builtin", mode: 0o755) }
+    for file in builtin { archive.addFile("builtin/\(file.name)", mode: 0o644, content: file.bytes) }
     return (archive.bytes, names)
   }
 }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// What a kernel's files are made from.
 struct KernelFiles {
   /// What it is, in an error's words: `the package linux-image-6.1.0-56-cloud-amd64`.
@@ -105,15 +107,24 @@ struct KernelUnpacker {
     try KernelImage.check("\(directory)/vmlinux")
 
     let tree = moduleTree()
+    var builtin: [ModuleIndex.File] = []
     if let disk {
-      for file in try ModuleIndex.files(of: tree, builtinInformation: lists["modules.builtin.modinfo"] ?? []) {
-        try disk.addFile(file.name, FileAttributes(mode: 0o644), data: MemoryByteSource(file.bytes))
+      let files = try ModuleIndex.files(of: tree, builtinInformation: lists["modules.builtin.modinfo"] ?? [])
+      if tree.modules.isEmpty {
+        // What is built in is told by some small files, which are worth no disk.
+        self.disk = nil
+        unlink("\(directory)/modules.ext4")
+        builtin = files + lists.map { ModuleIndex.File(name: $0.key, bytes: $0.value) }.sorted { $0.name < $1.name }
+      } else {
+        for file in files {
+          try disk.addFile(file.name, FileAttributes(mode: 0o644), data: MemoryByteSource(file.bytes))
+        }
+        try disk.finish()
       }
-      try disk.finish()
     }
     let chosen = try InitrdModules.select(from: tree)
     try keepMissing(of: chosen)
-    let (archive, names) = try archive(chosen)
+    let (archive, names) = try archive(chosen, builtin)
     return Result(
       version: version, facts: facts(tree), vmlinuxSize: vmlinuxSize, moduleCount: tree.modules.count,
       modulesArchive: archive, initrdModules: names)
@@ -303,9 +314,11 @@ struct KernelUnpacker {
     }
   }
 
-  private func archive(_ chosen: [KernelModule]) throws(ImageError) -> ([UInt8], [String]) {
+  private func archive(
+    _ chosen: [KernelModule], _ builtin: [ModuleIndex.File]
+  ) throws(ImageError) -> ([UInt8], [String]) {
     var items: [(module: KernelModule, content: [UInt8])] = []
-    var size = 0
+    var size = builtin.reduce(0) { $0 + $1.bytes.count }
     for module in chosen {
       let content = kept[module.path] ?? []
       size += content.count
@@ -314,7 +327,7 @@ struct KernelUnpacker {
       }
       items.append((module, content))
     }
-    return KernelStore.modulesArchive(items)
+    return KernelStore.modulesArchive(items, builtin: builtin)
   }
 }
 

@@ -50,6 +50,9 @@ int guest_add_entropy(const uint8_t *bytes, size_t count);
 
 // Mounts and the end.
 int guest_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
+// A directory as a mount that is nowhere yet, by its descriptor, and its place: open_tree(2), move_mount(2).
+int guest_detached_mount(const char *directory);
+int guest_attach_mount(int descriptor, const char *target);
 // Makes the current directory's mount read-only, or detaches it.
 int guest_remount_here_read_only(void);
 // Whether a path's mount or file system is read-only.
