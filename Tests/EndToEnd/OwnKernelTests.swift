@@ -9,11 +9,14 @@ private let archive = Ignite.variables["IGNITE_TEST_OWN_KERNEL"]
 @Suite(.timeLimit(.minutes(15)), .enabled(if: archive != nil, "Ignite's own kernel is not built (make kernel)"))
 struct OwnKernel {
   private struct View: Decodable {
+    var kernel: Kernel
+  }
+
+  private struct Kernel: Decodable {
     struct Facts: Decodable {
       var hasACPI, hasVirtioMMIOCommandLine, hasSMP, virtioBuiltIn, hasOverlay, hasVMGenID, hasVsock, hasVirtioFS: Bool
     }
-    var name: String
-    var version: String
+    var name, version: String
     var vmlinuxSize: Int
     var moduleCount: Int
     var initrdModules: [String]
@@ -29,7 +32,7 @@ struct OwnKernel {
     try await Ignite.with { ignite in
       let name = try await imported(ignite)
       let text = try await ignite.succeed("kernel", "inspect", name)
-      let kernel = try #require(try JSONDecoder().decode([View].self, from: Data(text.utf8)).first)
+      let kernel = try #require(try JSONDecoder().decode([View].self, from: Data(text.utf8)).first).kernel
       #expect(kernel.name == "localhost/ignite-kernel:\(kernel.version)" && kernel.version.hasSuffix("-ignite"))
       #expect(kernel.vmlinuxSize <= 25_000_000)
       #expect(kernel.moduleCount == 0 && kernel.initrdModules.isEmpty)

@@ -1,4 +1,5 @@
 import Glibc
+import Testing
 
 /// Debian images that scripts/debian-image makes, each once for a run of the tests.
 actor DebianImage {
