@@ -58,7 +58,7 @@ let package = Package(
         .linkedLibrary("isal")
       ]
     ),
-    library("IgniteHypervisor", ["IgniteSystem"]),
+    library("IgniteHypervisor", ["IgniteSystem", .product(name: "Crypto", package: "swift-crypto")]),
     library("IgniteNetwork", ["IgniteSystem"]),
     library("IgniteStore", ["IgniteSystem", "IgniteAPI", .product(name: "GRDB", package: "GRDB.swift")]),
     library("IgniteSupervisor", ["CIgniteSystem", "IgniteSystem", "IgniteWire", "IgniteHypervisor", "IgniteNetwork"]),

@@ -87,6 +87,8 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var hostname: String?
   /// The VM is removed when its process has ended (`--rm`).
   public var autoRemove = false
+  /// Its kernel boots at every start, rather than to be thawed from a template (`--cold`).
+  public var cold: Bool?
 
   public init(image: Image) { self.image = image }
 }

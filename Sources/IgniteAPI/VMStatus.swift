@@ -46,6 +46,8 @@ public struct VMStatus: Codable, Equatable, Sendable {
   /// The processes of the last start.
   public var supervisorPID: Int32?
   public var hypervisorPID: Int32?
+  /// The key of the template that the last start thawed; nil where the kernel booted.
+  public var template: String?
   /// The host's user that the VM runs as; nil for the caller's own.
   public var userID: UInt32?
   /// Bytes of the journal that are folded in.

@@ -27,6 +27,7 @@ extension Engine {
     let kernel = try await kernel(request.kernel)
     var image = try await image(request.image, pull: request.pull, platform: request.platform, progress: progress)
     try Task.checkCancellation()
+    Timeline.mark("resolve")
 
     var spec = VMSpec(image: VMSpec.Image(oci: image.name, pullPolicy: request.pull))
     spec.kernel = request.kernel.map { _ in VMSpec.Kernel(oci: kernel.name) }
@@ -35,6 +36,7 @@ extension Engine {
     try await decideBoot(&spec, image: image)
     spec.hostname = request.hostname
     spec.autoRemove = request.autoRemove
+    spec.cold = request.cold ? true : nil
     spec.state = .stopped
     spec.network.ports = try ports(request.ports)
     // What it will run is decided at every start; that it can be decided is checked now.
@@ -49,8 +51,10 @@ extension Engine {
       remembered = try await remember(spec, image: image, request: request)
     }
     guard let vm = remembered else { throw CancellationError() }
+    Timeline.mark("store")
     do {
       try await makeFiles(of: vm, image: image)
+      Timeline.mark("disks")
       return vm
     } catch {
       await discard(vm)
@@ -87,7 +91,10 @@ extension Engine {
     if let hostname = request.hostname, let problem = ObjectName.problem(with: hostname) {
       throw EngineError(.invalidArgument, "the host name \"\(hostname)\" cannot be taken: \(problem)")
     }
-    let resources = request.resources
+    try Self.check(request.resources)
+  }
+
+  static func check(_ resources: VMSpec.Resources) throws {
     guard (1...32).contains(resources.cpus) else {
       throw EngineError(
         .invalidArgument, "--cpus \(resources.cpus) is not possible", advice: "give a whole number from 1 to 32")

@@ -101,6 +101,7 @@ extension Engine {
     // The same kernel may have been imported under two names.
     if !left.contains(where: { $0.kernel.digest == record.kernel.digest }) {
       let kernels = KernelStore(root: paths.data)
+      try await removeTemplates(ofKernel: record.kernel.digest)
       try await ThreadExecutor.run { () throws(ImageError) in try kernels.remove(record.kernel.digest) }
     }
     return record.kernel

@@ -37,8 +37,12 @@ public struct PruneReport: Sendable {
   public var cleanup = CleanupReport()
   /// What kernels' imports that died left, as paths below the data root.
   public var kernelLeftovers: [String] = []
+  /// Templates that no VM could start from any more.
+  public var templates: [TemplateSummary] = []
   /// Bytes given back to the host's file system.
   public var bytes: Int64 = 0
+
+  public init() {}
 }
 
 extension Engine {
@@ -69,6 +73,10 @@ extension Engine {
     report.kernelLeftovers = abandoned.map(\.path)
     report.bytes += abandoned.reduce(0) { $0 + $1.bytes }
     if !request.dryRun { await ThreadExecutor.run { kernels.removeAbandoned() } }
+    if request.labels.isEmpty {
+      report.templates = try await pruneTemplates(all: false, until: request.until, dryRun: request.dryRun)
+      report.bytes += report.templates.reduce(0) { $0 + Int64(clamping: $1.size) }
+    }
     return report
   }
 

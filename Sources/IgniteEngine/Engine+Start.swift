@@ -14,10 +14,24 @@ public struct StartedVM: Sendable {
   public let vm: VM
   /// What the supervisor tells; its end is read as the supervisor's end.
   let notices: NoticeReader
+  let engine: Engine
+  let template: LaunchPlan.Template?
 
-  /// Waits until the main process runs.
+  /// Waits until the main process runs. The template that was missing is then made, in the background: the start that
+  /// misses it is not made slower by it.
   /// - Throws: SupervisorError with the exit status that the failure means.
-  public func running() async throws { try await notices.await(.running) }
+  public func running() async throws {
+    try await notices.await(.running)
+    Timeline.add(await notices.marks)
+    guard let template else { return }
+    if await notices.message(of: .thawFailed) != nil {
+      let (store, key) = (engine.templates, template.key)
+      _ = try? await ThreadExecutor.run { () throws(HypervisorError) in try store.drop(key) }
+    } else if template.opened != nil {
+      return
+    }
+    try? engine.buildTemplateInBackground(template.request, template.key)
+  }
 }
 
 extension Engine {
@@ -26,10 +40,11 @@ extension Engine {
   /// - Parameters:
   ///   - waitsForClient: the main process is not started before a client has attached; when the caller goes away
   ///     before, so does the VM.
+  ///   - cold: the kernel boots, whether there is a template or not.
   ///   - size: the terminal's, when the process has one.
   public func start(
     _ vm: VM, waitsForClient: Bool, size: TerminalSize = TerminalSize(columns: 80, rows: 24),
-    accelerator: String? = nil,
+    accelerator: String? = nil, cold: Bool = false,
     notify: Notify
   ) async throws -> StartedVM {
     try checkNotPaused(vm)
@@ -46,12 +61,14 @@ extension Engine {
     let built: LaunchPlan
     do {
       built = try await LaunchPlan.make(
-        engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, notify: notify)
+        engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator,
+        cold: cold || vm.spec.cold == true, notify: notify)
     } catch {
       lock.unlock()
       throw error
     }
 
+    Timeline.mark("plan")
     // First remember, then start.
     vm.spec.state = .running
     vm.status.phase = .starting
@@ -64,10 +81,11 @@ extension Engine {
     built.describe(&vm.status)
     do {
       vm = try await write(vm)
+      Timeline.mark("remember")
       let reader = try await built.launch(lock: lock)
       try await reader.await(.listening)
       lock.unlock()
-      return StartedVM(vm: vm, notices: reader)
+      return StartedVM(vm: vm, notices: reader, engine: self, template: built.template)
     } catch {
       lock.unlock()
       // The lock is free and the phase Starting: the next look would call the supervisor lost. Say what was wrong.

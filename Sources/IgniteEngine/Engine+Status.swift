@@ -115,7 +115,9 @@ extension VMStatus {
       exitCode = nil
       message = nil
       finishedAt = nil
-    case .booted: hypervisorPID = entry.hypervisor?.pid
+    case .booted:
+      hypervisorPID = entry.hypervisor?.pid
+      template = entry.template
     case .running:
       phase = .running
       startedAt = entry.time

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 public import IgniteAPI
+internal import IgniteHypervisor
 internal import IgniteImages
 internal import IgniteOCI
 internal import IgniteStore
@@ -12,6 +13,8 @@ public struct UsageRow: Codable, Sendable, Equatable {
     case images = "Images"
     case blobs = "Blobs"
     case kernels = "Kernels"
+    /// Kernels booted and frozen.
+    case templates = "Templates"
     /// VMs' disks, logs and plans.
     case vms = "VMs"
     /// Imports under way, and what those that died left.
@@ -90,6 +93,7 @@ extension Engine {
       add(.kernels, size, active: users > 0 || record?.isDefault == true)
       if let record { usage.kernels.append((record, size, users)) }
     }
+    for (_, size) in measure.templates { add(.templates, size, active: false) }
     for (path, size) in measure.ingest {
       add(.ingest, size, active: !measure.abandoned.contains { path == $0 || path.hasPrefix($0 + "/") })
     }
@@ -123,17 +127,18 @@ private struct Measure: Sendable {
   var blobs: [Digest: Int64] = [:]
   var kernels: [Digest: Int64] = [:]
   var vms: [String: Int64] = [:]
+  var templates: [String: Int64] = [:]
   var ingest: [String: Int64] = [:]
   var records: Int64 = 0
   var unaccounted: [(path: String, size: Int64)] = []
 
   private static let folders: Set<String> = [
-    "", "content", "content/blobs", "content/blobs/sha256", "content/ingest", "disks", "kernels", "vms", "plans",
+    "", "content", "content/blobs", "content/blobs/sha256", "content/ingest", "disks", "kernels", "templates", "vms",
+    "plans",
   ]
   private static let files: Set<String> = [
     "ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db-journal", "ignite.db.rev", "ignite.db.reserve",
-    "tsc.json", "kvm.json",
-    "emulation-announced",
+    "tsc.json", "kvm.json", "qemu.json", "emulation-announced",
   ]
 
   init(uids: Set<String>) { self.uids = uids }
@@ -154,6 +159,14 @@ private struct Measure: Sendable {
         kernels[digest, default: 0] += entry.bytes
       } else if KernelStore.isWorkspace(parts[1]) {
         ingest["kernels/\(parts[1])", default: 0] += entry.bytes
+      } else {
+        unaccounted.append((path, entry.bytes))
+      }
+    case "templates" where parts.count > 1:
+      if TemplateKey(parts[1]) != nil {
+        templates[parts[1], default: 0] += entry.bytes
+      } else if TemplateStore.isOwn(parts[1]) {
+        ingest["templates/\(parts[1])", default: 0] += entry.bytes
       } else {
         unaccounted.append((path, entry.bytes))
       }

@@ -23,6 +23,7 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
 
   public var network = Network()
   public var users = Users()
+  public var templates = Templates()
   public var images = Images()
   /// What is said of single registries.
   public var registries: [RegistrySettings] = []
@@ -40,6 +41,7 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
       files.append(home + "/ignite/config.yaml")
     }
     for file in files where access(file, F_OK) == 0 { try configuration.merge(file: file) }
+    try configuration.mergeTemplates(environment: environment)
     return configuration
   }
 
@@ -84,10 +86,12 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
           default: throw Self.unknown("users.\(key)", file, known: ["first", "count"])
           }
         }
+      case "templates": try mergeTemplates(value, file: file)
       case "images": try mergeImages(value, file: file)
       case "registries": try mergeRegistries(value, file: file)
       case "transfers": try mergeTransfers(value, file: file)
-      default: throw Self.unknown(key, file, known: ["network", "users", "images", "registries", "transfers"])
+      default:
+        throw Self.unknown(key, file, known: ["network", "users", "templates", "images", "registries", "transfers"])
       }
     }
   }

@@ -20,6 +20,8 @@ struct LaunchPlan {
   private let plan: SpawnPlan
   /// Where the VM's files are on the host.
   private let files: Layout
+  /// nil where the VM starts cold by wish.
+  let template: Template?
 
   /// Paths of the VM's files: on the host, or as its supervisor sees them in a root of its own.
   private struct Layout {
@@ -35,7 +37,8 @@ struct LaunchPlan {
   }
 
   static func make(
-    engine: Engine, vm: VM, waitsForClient: Bool, size: TerminalSize, accelerator wanted: String?, notify: Engine.Notify
+    engine: Engine, vm: VM, waitsForClient: Bool, size: TerminalSize, accelerator wanted: String?, cold: Bool,
+    notify: Engine.Notify
   ) async throws -> LaunchPlan {
     let uid = vm.metadata.uid
     let image = try engine.imageOfVM(uid)
@@ -68,34 +71,42 @@ struct LaunchPlan {
     let hostname = vm.spec.hostname ?? vm.metadata.shortUID
     let planner = ProcessPlanner(spec: vm.spec, image: image.config.config, hostname: hostname)
     let process = try planner.process(size: size)
-    var drives = [
-      MachineConfiguration.Drive(id: "base", path: seen.base, readOnly: true),
-      MachineConfiguration.Drive(id: "disk", path: seen.data + "/disk.ext4", readOnly: false),
-    ]
-    if let modules = seen.modules {
-      drives.append(MachineConfiguration.Drive(id: "modules", path: modules, readOnly: true))
-    }
-    let machine = MachineConfiguration(
-      kernelPath: seen.vmlinux, initrdPath: seen.initrd,
-      // A machine's log is its console; the kernel's own `quiet` would silence systemd too.
-      kernelArguments: process.machine ? ["systemd.show_status=1"] : [], cpus: vm.spec.resources.cpus,
-      memoryBytes: vm.spec.resources.memory.bytes, drives: drives, macAddress: GuestAddressing.macAddress,
-      agentSocketPath: seen.run + "/agent.sock",
-      controlSocketPath: seen.run + "/qmp.sock", consoleSocketPath: seen.run + "/console.sock",
-      accelerator: accelerator.accelerator, timestampCounterKilohertz: accelerator.timestampCounterKilohertz)
-    let plan = SpawnPlan(
+    let shape = MachineShape(
+      kernel: kernel, vmlinux: files.vmlinux, initrd: files.initrd, modules: files.modules,
+      kernelArguments: Engine.kernelArguments(isMachine: process.machine), cpus: vm.spec.resources.cpus,
+      memoryBytes: vm.spec.resources.memory.bytes, baseBytes: Self.size(of: files.base),
+      diskBytes: Self.size(of: files.data + "/disk.ext4"), accelerator: accelerator)
+    let machine = shape.configuration(
+      MachineShape.Files(
+        vmlinux: seen.vmlinux, initrd: seen.initrd, modules: seen.modules, base: seen.base,
+        disk: seen.data + "/disk.ext4", run: seen.run), macAddress: GuestAddressing.macAddress(uid: uid))
+    let template = cold ? nil : try await Template.find(shape, vm: vm, engine: engine, notify: notify)
+    var plan = SpawnPlan(
       uid: uid, name: vm.metadata.name, paths: SpawnPlan.Paths(data: seen.data, run: seen.run), machine: machine,
       network: network.plan,
-      guest: SpawnPlan.Guest(
-        hostname: hostname, machineID: uid + uid, modulesDevice: seen.modules == nil ? "" : "vdc",
-        macAddress: GuestAddressing.macAddress, address: "\(GuestAddressing.address)/\(GuestAddressing.prefixLength)",
-        gateway: GuestAddressing.gateway, nameServers: [GuestAddressing.nameServer], searchDomains: []),
+      guest: Self.guest(hostname: hostname, uid: uid, modules: seen.modules != nil),
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
+    plan.template = template?.opened?.key.hex
     let made = LaunchPlan(
       vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
-      plan: plan, files: files)
+      plan: plan, files: files, template: template)
     try await made.prepareFiles()
     return made
+  }
+
+  /// A file's size in bytes; 0 where it cannot be looked at, which whoever opens it says better.
+  private static func size(of path: String) -> UInt64 {
+    var info = stat()
+    return stat(path, &info) == 0 ? UInt64(max(0, info.st_size)) : 0
+  }
+
+  /// What the guest is told; all but its names is the same for every VM of a kernel.
+  static func guest(hostname: String, uid: String, modules: Bool) -> SpawnPlan.Guest {
+    SpawnPlan.Guest(
+      hostname: hostname, machineID: uid + uid, modulesDevice: modules ? "vdc" : "",
+      macAddress: GuestAddressing.macAddress(uid: uid),
+      address: "\(GuestAddressing.address)/\(GuestAddressing.prefixLength)", gateway: GuestAddressing.gateway,
+      nameServers: [GuestAddressing.nameServer], searchDomains: [])
   }
 
   /// Directories and files with their owners, and the plan.
@@ -156,6 +167,12 @@ struct LaunchPlan {
       environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"],
       descriptors: [.init(source: notices.number, place: 3), .init(source: lock.descriptor.number, place: 4)],
       newSession: true, workingDirectory: userID == nil ? "/" : nil, limits: [.noCore, .openFiles(4096)])
+    if let opened = template?.opened {
+      request.descriptors += [
+        .init(source: opened.memory.number, place: 5), .init(source: opened.state.number, place: 6),
+        .init(source: opened.lease.number, place: 7),
+      ]
+    }
     guard let userID else { return request }
     // Where it is missing the driver says so.
     let qemu = try QEMUHypervisor.find() ?? QEMUHypervisor().program

@@ -32,6 +32,12 @@ actor NoticeReader {
     }
   }
 
+  /// The message of a notice that has come.
+  func message(of event: SpawnNotice.Event) -> String? { seen.first { $0.event == event }?.message }
+
+  /// The supervisor's way to its process, once that runs.
+  var marks: [Timeline.Mark] { seen.first { $0.event == .running }?.marks ?? [] }
+
   private func readMore() throws {
     // Short waits, so that a cancelled task is noticed.
     var entry = pollfd(fd: pipe.number, events: Int16(POLLIN), revents: 0)

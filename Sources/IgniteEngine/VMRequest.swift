@@ -17,6 +17,7 @@ public struct VMRequest: Sendable {
   public var ports: [PublishedPort] = []
   public var hostname: String?
   public var autoRemove = false
+  public var cold = false
   /// `kvm`, `tcg` or nil for what the host can do.
   public var accelerator: String?
 

@@ -12,9 +12,29 @@ public protocol Hypervisor: Sendable {
   /// - Parameters:
   ///   - network: what its network card is connected to.
   ///   - confinement: cgroup and limits of the process.
+  ///   - whenListening: called once the machine's sockets take connections, before it runs: who connects then misses
+  ///     nothing.
   func start(
-    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement
+    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement,
+    whenListening: @Sendable () async -> Void
   ) async throws(HypervisorError) -> any Machine
+
+  /// Starts a machine that is to be frozen: its memory is `memory`, its network card is connected to nothing.
+  func startFreezable(
+    _ configuration: MachineConfiguration, memory: FileDescriptor, confinement: MachineConfinement,
+    whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine
+
+  /// Starts a machine where a frozen one stopped, with disks and network of its own. All that `frozenArguments` tells of
+  /// both has to be the same.
+  func thaw(
+    _ frozen: FrozenMachine, _ configuration: MachineConfiguration, network: NetworkAttachment,
+    confinement: MachineConfinement, whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine
+
+  /// What of a configuration a frozen machine has in it, without what may differ: paths, addresses, the network's kind.
+  /// - Parameter hasNetwork: whether there is a network card.
+  func frozenArguments(_ configuration: MachineConfiguration, hasNetwork: Bool) throws(HypervisorError) -> [String]
 
   /// Takes up a machine that another process started; nil where it has ended.
   func adopt(
@@ -22,7 +42,46 @@ public protocol Hypervisor: Sendable {
   ) async throws(HypervisorError) -> (any Machine)?
 }
 
+/// A machine at rest. Both descriptors stay the caller's.
+public struct FrozenMachine: Sendable {
+  /// Its memory, of which each machine that thaws gets a private copy.
+  public var memory: FileDescriptor
+  /// The state of its devices, read from the descriptor's offset on.
+  public var state: FileDescriptor
+
+  public init(memory: FileDescriptor, state: FileDescriptor) {
+    self.memory = memory
+    self.state = state
+  }
+}
+
 extension Hypervisor {
+  public func start(
+    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement
+  ) async throws(HypervisorError) -> any Machine {
+    try await start(configuration, network: network, confinement: confinement) {}
+  }
+
+  public func startFreezable(
+    _ configuration: MachineConfiguration, memory: FileDescriptor, confinement: MachineConfinement,
+    whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine {
+    throw unsupported("freezing machines")
+  }
+
+  public func thaw(
+    _ frozen: FrozenMachine, _ configuration: MachineConfiguration, network: NetworkAttachment,
+    confinement: MachineConfinement, whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine {
+    throw unsupported("thawing machines")
+  }
+
+  public func frozenArguments(
+    _ configuration: MachineConfiguration, hasNetwork: Bool
+  ) throws(HypervisorError) -> [String] {
+    throw unsupported("freezing machines")
+  }
+
   public func adopt(
     _ identity: ProcessIdentity, configuration: MachineConfiguration
   ) async throws(HypervisorError) -> (any Machine)? {

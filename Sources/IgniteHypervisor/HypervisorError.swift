@@ -19,6 +19,10 @@ public struct HypervisorError: UserFacingError {
     case timeout
     /// The hypervisor refused a command, or spoke something else than its protocol.
     case protocolError
+    /// A template is not what was saved.
+    case damaged
+    /// More than the configuration allows.
+    case limitExceeded
     /// The host's system refused a call.
     case system
   }

@@ -96,6 +96,13 @@ public protocol Machine: AnyObject, Sendable {
   /// Ends the hypervisor's process at once.
   func kill() throws(HypervisorError)
   func memory() async throws(HypervisorError) -> MachineMemory
+  /// Stops the machine and returns the state of its devices. Its memory, which it was started with, is part of that
+  /// state; the machine is good for nothing more.
+  /// - Parameters:
+  ///   - path: where a Unix socket is made for the state to come through, which the hypervisor's process reaches by the
+  ///     same path.
+  ///   - user: the process's user, where it is not the caller's.
+  func freeze(through path: String, user: UInt32?) async throws(HypervisorError) -> [UInt8]
   /// Waits until the hypervisor's process has ended.
   func ended() async -> MachineEnd
 }
@@ -105,6 +112,9 @@ extension Machine {
   public func resume() async throws(HypervisorError) { throw unsupportedByMachine("resume") }
   public func powerButton() async throws(HypervisorError) { throw unsupportedByMachine("power button") }
   public func memory() async throws(HypervisorError) -> MachineMemory { throw unsupportedByMachine("memory figures") }
+  public func freeze(through path: String, user: UInt32?) async throws(HypervisorError) -> [UInt8] {
+    throw unsupportedByMachine("freezing")
+  }
 }
 
 private func unsupportedByMachine(_ what: String) -> HypervisorError {

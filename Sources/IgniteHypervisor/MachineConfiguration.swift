@@ -89,6 +89,8 @@ public struct PortForward: Sendable, Equatable, Codable {
 public enum NetworkAttachment: Sendable {
   /// No card.
   case none
+  /// A card that is connected to nothing, for a machine that is to be frozen.
+  case neutral
   /// A connected stream socket that carries frames, each after its length in four bytes (passt's protocol). The
   /// descriptor stays the caller's, who closes it once the machine runs.
   case stream(FileDescriptor)

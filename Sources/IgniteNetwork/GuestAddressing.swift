@@ -6,6 +6,11 @@ public enum GuestAddressing {
   public static let prefixLength = 24
   public static let gateway = "10.0.2.2"
   public static let nameServer = "10.0.2.3"
-  /// Every VM is alone behind its network, so all may have one; locally administered, QEMU's prefix.
-  public static let macAddress = "52:54:00:12:34:56"
+
+  /// A VM's Ethernet address, its own for as long as it exists: locally administered, then 40 bits of its UID.
+  public static func macAddress(uid: String) -> String {
+    var address = "52"
+    for (index, digit) in uid.prefix(10).enumerated() { address += index.isMultiple(of: 2) ? ":\(digit)" : "\(digit)" }
+    return address
+  }
 }

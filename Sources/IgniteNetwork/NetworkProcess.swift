@@ -26,7 +26,26 @@ public final class NetworkProcess: Sendable {
   public static func start(
     _ settings: PasstSettings, loop: EventLoop, isolation: Isolation? = nil
   ) async throws(NetworkError) -> Started {
-    let launched = try await ThreadExecutor.run { () throws(NetworkError) -> Launched in
+    let begun = try await begin(settings, isolation: isolation)
+    let process = try await ready(begun, settings, loop: loop)
+    return Started(process: process, socket: begun.socket)
+  }
+
+  /// A passt on its way: its socket is there, its ports may not be bound yet.
+  public struct Begun: Sendable {
+    /// The hypervisor's end of the frames' socket.
+    public var socket: FileDescriptor
+    public var identity: ProcessIdentity { child.identity }
+    fileprivate var child: LaunchedProcess
+    fileprivate var output: FileDescriptor
+    fileprivate var errors: FileDescriptor
+  }
+
+  /// Starts passt without waiting for it; `ready` has to follow.
+  public static func begin(
+    _ settings: PasstSettings, isolation: Isolation? = nil
+  ) async throws(NetworkError) -> Begun {
+    try await ThreadExecutor.run { () throws(NetworkError) -> Begun in
       guard isExecutable(settings.program) else {
         throw NetworkError(.notInstalled, "passt is not installed at \(settings.program)", advice: "install passt")
       }
@@ -37,12 +56,17 @@ public final class NetworkProcess: Sendable {
         throw NetworkError(error)
       }
     }
-    if launched.ready {
-      return Started(process: NetworkProcess(child: launched.child, loop: loop), socket: launched.socket)
-    }
-    try? launched.child.kill()
-    let end = await launched.child.exited(on: loop)
-    throw failure(said: launched.said, end: end, settings: settings)
+  }
+
+  /// Waits until its ports are bound. A passt that does not come up is ended.
+  public static func ready(
+    _ begun: Begun, _ settings: PasstSettings, loop: EventLoop
+  ) async throws(NetworkError) -> NetworkProcess {
+    let said = await ThreadExecutor.run { waitForText(begun.output, errors: begun.errors) }
+    if said.ready { return NetworkProcess(child: begun.child, loop: loop) }
+    try? begun.child.kill()
+    let end = await begun.child.exited(on: loop)
+    throw failure(said: said.said, end: end, settings: settings)
   }
 
   /// Ends passt and waits for it.
@@ -54,15 +78,7 @@ public final class NetworkProcess: Sendable {
   /// Waits for its end, which comes with the hypervisor's.
   public func exited() async -> ProcessEnd { await child.exited(on: loop) }
 
-  private struct Launched: Sendable {
-    var child: LaunchedProcess
-    var socket: FileDescriptor
-    var ready: Bool
-    var said: String
-  }
-
-  /// Blocking, for the 10 milliseconds that passt takes, and for 10 seconds at most.
-  private static func launch(_ settings: PasstSettings, isolation: Isolation?) throws(SystemError) -> Launched {
+  private static func launch(_ settings: PasstSettings, isolation: Isolation?) throws(SystemError) -> Begun {
     let (ours, theirs) = try UnixSocket.pair()
     let output = try FileDescriptor.pipe()
     let errors = try FileDescriptor.pipe()
@@ -79,11 +95,11 @@ public final class NetworkProcess: Sendable {
     output.write.close()
     errors.write.close()
     theirs.close()
-    let ready = waitForText(output.read, errors: errors.read)
-    return Launched(child: child, socket: ours, ready: ready.ready, said: ready.said)
+    return Begun(socket: ours, child: child, output: output.read, errors: errors.read)
   }
 
-  /// Waits until something comes on the output (its pid: it is ready) or that is closed (it has ended).
+  /// Blocking, for the 10 milliseconds that passt takes, and for 10 seconds at most: waits until something comes on the
+  /// output (its pid: it is ready) or that is closed (it has ended).
   private static func waitForText(_ output: FileDescriptor, errors: FileDescriptor) -> (ready: Bool, said: String) {
     var said: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)

@@ -178,6 +178,13 @@ public actor ObjectStore {
     }
   }
 
+  /// Gives back a number that no object's end gives back.
+  public func release(pool: String, owner: String) throws {
+    try write { db in
+      try db.execute(sql: "DELETE FROM allocations WHERE pool = ? AND owner = ?", arguments: [pool, owner])
+    }
+  }
+
   // MARK: Settings
 
   /// A host-wide setting, as the default kernel's name.

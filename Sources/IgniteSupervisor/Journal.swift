@@ -28,6 +28,8 @@ public struct JournalEntry: Codable, Equatable, Sendable {
   public var supervisor: ProcessIdentity?
   public var hypervisor: ProcessIdentity?
   public var network: ProcessIdentity?
+  /// The key of the template that the machine was thawed from.
+  public var template: String?
 
   public init(_ event: Event, time: Date = Date()) {
     self.event = event
@@ -53,7 +55,9 @@ public actor Journal {
   /// Whether there is room for an entry that may come any number of times; what is left is for the others.
   func hasRoom() -> Bool { lseek(file.number, 0, SEEK_END) < Self.maximumSize / 4 * 3 }
 
-  public func append(_ entry: JournalEntry) throws {
+  /// - Parameter waits: whether the entry is to be on stable storage when this returns. Other processes see it in any
+  ///   case, whatever becomes of this one; only the host's own end may take it back.
+  public func append(_ entry: JournalEntry, waits: Bool = true) throws {
     let encoder = JSONEncoder()
     encoder.dateEncodingStrategy = .iso8601
     encoder.outputFormatting = [.withoutEscapingSlashes]
@@ -63,6 +67,15 @@ public actor Journal {
     guard size + off_t(line.count) <= Self.maximumSize else { return }
     let written = line.withUnsafeBytes { write(file.number, $0.baseAddress, $0.count) }
     guard written == line.count else { throw SystemError("write the journal") }
+    if waits {
+      try sync()
+    } else {
+      // After whoever waits for this has gone on.
+      Task { try? self.sync() }
+    }
+  }
+
+  private func sync() throws(SystemError) {
     try retrying("sync the journal") { Int(fdatasync(file.number)) }
   }
 

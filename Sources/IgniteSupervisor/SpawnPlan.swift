@@ -130,6 +130,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var stopSignal: Int32
   /// The command stays with the VM: its process is not started before the command has joined.
   public var waitsForClient: Bool
+  /// The key of the template that it thaws, whose memory and state the supervisor inherits; nil boots.
+  public var template: String?
 
   public init(
     uid: String, name: String, paths: Paths, machine: MachineConfiguration, network: Network, guest: Guest,
@@ -166,6 +168,8 @@ public struct SpawnNotice: Codable, Equatable, Sendable {
     case listening
     /// The main process was executed.
     case running
+    /// The template did not thaw, for the reason in `message`; the VM boots instead.
+    case thawFailed
     /// It came to nothing; `code` and `message` say why.
     case failed
   }
@@ -173,6 +177,8 @@ public struct SpawnNotice: Codable, Equatable, Sendable {
   public var event: Event
   public var code: Int32
   public var message: String?
+  /// With `running`: the supervisor's way there.
+  public var marks: [Timeline.Mark]?
 
   public init(_ event: Event, code: Int32 = 0, message: String? = nil) {
     self.event = event

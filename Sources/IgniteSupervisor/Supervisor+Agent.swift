@@ -43,6 +43,8 @@ extension Supervisor {
     switch event {
     case .opened:
       agentOpen = true
+      // A thawed guest has been booted already: what it takes to answer belongs to its configuration.
+      if frozen == nil { Timeline.mark("boot") }
       configureWhenReady()
     case .frame(let frame):
       switch frame.stream {
@@ -54,6 +56,8 @@ extension Supervisor {
     case .drained: break
     case .closed(let reason):
       agent = nil
+      // A thawed machine that goes now is booted instead.
+      if frozen != nil, phase == .starting || phase == .booting { return }
       // The machine's own end tells more; give it the word.
       guard main.exit == nil, let reason else { return }
       fail("the guest's agent: \(reason)\(consoleTail())")
@@ -65,7 +69,8 @@ extension Supervisor {
     guard let response = try? Response(decoding: frame.payload) else {
       return fail("the guest's answer makes no sense")
     }
-    if response.code != 0 { fail("the guest could not be set up: \(response.text)") }
+    if response.code != 0 { return fail("the guest could not be set up: \(response.text)") }
+    Timeline.mark("configure")
   }
 
   private func handleMain(_ frame: Frame) {

@@ -33,7 +33,13 @@ public actor Supervisor {
 
   var phase = Phase.starting
   var machine: (any Machine)?
-  private var network: NetworkProcess?
+  var network: NetworkProcess?
+  /// The template to start from; nil once the machine is booted instead.
+  var frozen: FrozenMachine?
+  /// Whether what the guest may do at once will find its network.
+  var networkIsReady = false
+  /// How many machines have been started: one, or two where a template did not thaw.
+  var machines = 0
   var agent: FrameConnection?
   var agentOpen = false
   var console: Console?
@@ -46,26 +52,29 @@ public actor Supervisor {
   var main = MainProcess()
   var pause = PauseState()
   private var listener: FileDescriptor?
-  private var outcome: Outcome?
+  private(set) var outcome: Outcome?
   private var waiting: CheckedContinuation<Outcome, Never>?
   private var attachAwaited: Bool
   private var closing: CheckedContinuation<Void, Never>?
+  /// Why a console or agent could not be connected to.
+  var connectionFailure: (any Error)?
   /// A machine's end, of which its console has still to tell.
   private var endAwaitingConsole: MachineEnd?
 
   static let configureStream: UInt32 = 1
   static let mainStream: UInt32 = 2
-  /// A guest under emulation on a loaded machine may take tens of seconds.
-  private static let bootTimeout: Duration = .seconds(180)
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
   /// - Parameters:
   ///   - notices: the pipe to the command that started us.
   ///   - lock: the VM's lock, held until the process ends.
+  ///   - frozen: the template that the plan names.
   public init(
-    plan: SpawnPlan, hypervisor: any Hypervisor, notices: FileDescriptor, lock: FileDescriptor
+    plan: SpawnPlan, hypervisor: any Hypervisor, notices: FileDescriptor, lock: FileDescriptor,
+    frozen: FrozenMachine? = nil
   ) throws {
+    self.frozen = frozen
     self.plan = plan
     self.hypervisor = hypervisor
     self.notices = notices
@@ -99,58 +108,21 @@ public actor Supervisor {
     try watchStarter()
     var entry = JournalEntry(.starting)
     entry.supervisor = .current
-    try await journal.append(entry)
+    try await journal.append(entry, waits: false)
     tell(SpawnNotice(.listening))
+    Timeline.mark("supervisor")
 
     console = try Console(path: plan.paths.console)
-    let attachment = try await startNetwork()
-    // Whatever cgroup, root and user this process was put into, its children share.
-    let machine = try await hypervisor.start(plan.machine, network: attachment, confinement: MachineConfinement())
-    self.machine = machine
-    guard outcome == nil else { return }
-    phase = .booting
-    watchMachine(machine)
-    try connectConsole()
-    try connectAgent()
-    loop.schedule(after: Self.bootTimeout) { [weak self] in
-      self?.assumeIsolated { supervisor in
-        guard supervisor.phase == .booting else { return }
-        supervisor.fail("the guest did not answer within \(Self.bootTimeout)\(supervisor.consoleTail())")
-      }
-    }
-    var booted = JournalEntry(.booted)
-    booted.hypervisor = machine.identity
-    booted.network = network?.identity
-    try await journal.append(booted)
-  }
-
-  private func startNetwork() async throws -> NetworkAttachment {
-    switch plan.network {
-    case .none: return .none
-    case .restricted(let ports):
-      return .user(
-        restricted: true,
-        ports: ports.compactMap { port in
-          port.hostPort.map {
-            PortForward(
-              isUDP: port.transport == .udp, hostAddress: port.address ?? "", hostPort: $0, guestPort: port.vmPort)
-          }
-        })
-    case .passt(let settings):
-      let started = try await NetworkProcess.start(settings, loop: loop)
-      network = started.process
-      return .stream(started.socket)
+    guard frozen != nil else { return try await startMachine() }
+    do {
+      try await startMachine()
+    } catch  where frozen != nil {
+      await bootInstead(userMessage(error))
+      try await startMachine()
     }
   }
 
-  private func watchMachine(_ machine: any Machine) {
-    Task { [weak self] in
-      let end = await machine.ended()
-      await self?.machineEnded(end)
-    }
-  }
-
-  private func machineEnded(_ end: MachineEnd) {
+  func machineEnded(_ end: MachineEnd) {
     guard plan.process.machine, console?.isOpen == true else { return conclude(end) }
     // What its console said last is still on the way.
     endAwaitingConsole = end
@@ -187,7 +159,7 @@ public actor Supervisor {
 
   /// Called when the guest has opened its side, and when a client has joined: configures once both are there.
   func configureWhenReady() {
-    guard agentOpen, !attachAwaited, phase == .booting, !main.requested else { return }
+    guard agentOpen, networkIsReady, !attachAwaited, phase == .booting, !main.requested else { return }
     main.requested = true
     do {
       let configuration = try plan.guest.configuration(wallClock: wallClock(), entropy: entropy())
@@ -204,12 +176,17 @@ public actor Supervisor {
   }
 
   func processStarted() {
+    Timeline.mark("process")
     phase = .running
+    // The machine has its own hold on it.
+    frozen = nil
     sendToAttached(Frame(.response, stream: 0, payload: Response().encoded()))
     let journal = journal
     Task {
       try? await journal.append(JournalEntry(.running))
-      self.tell(SpawnNotice(.running))
+      var notice = SpawnNotice(.running)
+      notice.marks = Timeline.marks
+      self.tell(notice)
     }
   }
 
@@ -302,6 +279,9 @@ public actor Supervisor {
   }
 
   var listenerNumber: Int32? { listener.map(\.number) }
+
+  /// The command that stays with the VM has not joined yet.
+  var attachIsAwaited: Bool { attachAwaited }
 
   func tell(_ notice: SpawnNotice) { notice.write(to: notices) }
 

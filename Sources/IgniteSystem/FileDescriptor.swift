@@ -63,6 +63,12 @@ public struct FileLock: Sendable {
     return FileLock(descriptor: descriptor)
   }
 
+  /// Whether another holds the lock. A file that is not there is nobody's, and is not made.
+  public static func isHeld(_ path: String) -> Bool {
+    guard let descriptor = try? FileDescriptor.open(path, O_RDWR) else { return false }
+    return flock(descriptor.number, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+  }
+
   /// Waits for the lock. Blocking.
   public static func lock(_ path: String, shared: Bool = false) throws(SystemError) -> FileLock {
     let descriptor = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)

@@ -47,9 +47,10 @@ public struct Configuration: Equatable, Sendable {
 
   private static let maximumListItems = 64
 
-  public func encoded() -> [UInt8] {
+  /// - Parameter kind: `configure` or `prepare`.
+  public func encoded(as kind: RequestKind = .configure) -> [UInt8] {
     var writer = MessageWriter()
-    writer.put(Tag.kind, number: RequestKind.configure.rawValue)
+    writer.put(Tag.kind, number: kind.rawValue)
     writer.put(Field.hostname, string: hostname)
     writer.put(Field.machineID, string: machineID)
     writer.put(Field.wallClock, number: wallClock)

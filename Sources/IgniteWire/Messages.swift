@@ -19,6 +19,10 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   /// Set the wall clock: `ClockRequest`. A guest that does not know it answers with 125.
   public static let setClock = RequestKind(rawValue: 7)
 
+  /// Do what needs no configuration, and wait: the machine is about to be frozen as a template. `Configuration`,
+  /// of which the modules' device, the address and the gateway tell what clones will have.
+  public static let prepare = RequestKind(rawValue: 8)
+
   // Asked of a supervisor, which passes those for the guest's processes and files on.
   /// Join the main process's streams: `AttachRequest`.
   public static let attach = RequestKind(rawValue: 32)

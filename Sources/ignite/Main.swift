@@ -12,6 +12,7 @@ enum Main {
     umask(0o022)
     let arguments = CommandLine.arguments
     let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "ignite"
+    Timeline.mark(name == "ignite-spawn" ? "spawn" : "begin")
     // Commands that have something to clean up read their signals; the others let them end the process.
     if name != "ignite-spawn", Interrupts.areWanted(by: arguments) { Interrupts.block() }
     // Detached: this thread does nothing any more, and the main actor with it. The process is its owner, and ends with it.

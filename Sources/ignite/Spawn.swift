@@ -6,7 +6,19 @@ internal import IgniteSystem
 /// The program as `ignite-spawn`: one VM's supervisor. Descriptor 3 is the pipe to the command that started it, 4 the
 /// VM's lock.
 enum Spawn {
+  /// A template's memory and state, at 5 and 6. What is at 7, where something is, is held open until the process ends.
+  private static func inheritedTemplate() throws -> FrozenMachine {
+    guard fcntl(5, F_SETFD, FD_CLOEXEC) == 0, fcntl(6, F_SETFD, FD_CLOEXEC) == 0 else {
+      throw SystemError("take over the template")
+    }
+    _ = fcntl(7, F_SETFD, FD_CLOEXEC)
+    return FrozenMachine(memory: FileDescriptor(5), state: FileDescriptor(6))
+  }
+
   static func main(_ arguments: [String]) async -> Never {
+    if TemplateKeeper.isWanted(arguments) {
+      exit(await ThreadExecutor.run { TemplateKeeper.run(arguments) })
+    }
     let notices = FileDescriptor(3)
     let lock = FileDescriptor(4)
     guard arguments.count == 1, fcntl(3, F_SETFD, FD_CLOEXEC) == 0, fcntl(4, F_SETFD, FD_CLOEXEC) == 0 else {
@@ -15,7 +27,9 @@ enum Spawn {
     }
     do {
       let plan = try SpawnPlan.read(path: arguments[0])
-      let supervisor = try Supervisor(plan: plan, hypervisor: try QEMUHypervisor(), notices: notices, lock: lock)
+      let frozen = try plan.template.map { _ in try inheritedTemplate() }
+      let supervisor = try Supervisor(
+        plan: plan, hypervisor: try QEMUHypervisor(), notices: notices, lock: lock, frozen: frozen)
       await supervisor.run()
       exit(0)
     } catch {

@@ -41,7 +41,9 @@ import Testing
       let disk = try await Ignite.run(["dumpe2fs", "-h", "\(ignite.folder)/data/vms/\(uid)/disk.ext4"]).text
       #expect(!disk.contains("needs_recovery") && disk.contains("Filesystem state:         clean"), "\(disk)")
 
-      // Again, with its disk, at its console.
+      // Again, with its disk, at its console, and from a template of such machines.
+      #expect(ended.template == nil)
+      try await ignite.succeed("template", "build", "--boot", "machine")
       let console = try ignite.start("start", "-i", "box")
       #expect(try await console.readOutput(until: "login: ").hasSuffix("login: "))
       _ = write(console.input.number, "nobody\n", 7)
@@ -52,6 +54,7 @@ import Testing
       try console.signal(SIGHUP)
       #expect(await console.ended() == 129)
       #expect(try await ignite.vm("box").phase == "Running")
+      #expect(try await ignite.vm("box").template != nil)
       #expect(try await ignite.succeed("exec", "box", "cat", "/var/kept") == "kept")
 
       // A restart from within ends it; one from outside brings it back.

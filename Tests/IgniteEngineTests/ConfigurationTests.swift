@@ -27,6 +27,22 @@ import Testing
     let limited = try merged("images: {sync: false, limits: {layerSize: 1GiB, expansion: 50, files: 10}}").images
     #expect(!limited.sync && limited.limits.layerBytes == 1 << 30)
     #expect(limited.limits.expansion == 50 && limited.limits.files == 10)
+    let templates = try merged("templates: {enabled: false, maxBytes: 512MiB, keepIdle: 90s}").templates
+    #expect(!templates.enabled && templates.automatic && templates.maxBytes == 512 << 20 && templates.keepIdle == 90)
+  }
+
+  @Test func theEnvironmentSaysHowTemplatesAreUsed() throws {
+    var configuration = try merged("templates: {enabled: false, automatic: false}")
+    try configuration.mergeTemplates(environment: [:])
+    #expect(!configuration.templates.enabled && !configuration.templates.automatic)
+    for (mode, enabled, automatic) in [("automatic", true, true), ("manual", true, false), ("off", false, false)] {
+      try configuration.mergeTemplates(environment: ["IGNITE_TEMPLATES": mode])
+      #expect(configuration.templates.enabled == enabled && configuration.templates.automatic == automatic)
+    }
+    let error = #expect(throws: EngineError.self) {
+      try configuration.mergeTemplates(environment: ["IGNITE_TEMPLATES": "on"])
+    }
+    #expect(error?.message.contains("IGNITE_TEMPLATES") == true)
   }
 
   @Test func registriesAndTransfers() throws {
@@ -72,7 +88,9 @@ import Testing
     ("images: {keepBlob: true}", "images.keepBlob"), ("images: {sync: 5}", "images.sync"),
     ("images: {limits: {layerSize: big}}", "images.limits.layerSize"),
     ("images: {limits: {layers: 5}}", "images.limits.layers"), ("images: {limits: {files: 0}}", "images.limits.files"),
-    ("a: [", "YAML"), ("- x", "mapping"),
+    ("templates: {enabled: perhaps}", "templates.enabled"), ("templates: {maxBytes: 2G}", "templates.maxBytes"),
+    ("templates: {keepIdle: 0s}", "templates.keepIdle"), ("templates: {keepIdle: 5}", "templates.keepIdle"),
+    ("templates: {keep: 5s}", "templates.keep"), ("a: [", "YAML"), ("- x", "mapping"),
   ])
   func whatIsWrongIsNamed(yaml: String, word: String) throws {
     let error = #expect(throws: EngineError.self) { try merged(yaml) }

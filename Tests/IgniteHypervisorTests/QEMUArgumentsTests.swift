@@ -43,6 +43,46 @@ import Testing
       ])
   }
 
+  /// One that is to be frozen, and what is thawed from it: the same machine, but for what its state has or does not need.
+  @Test func frozenAndThawed() throws {
+    let frozen = try QEMUArguments(configuration, .neutral, memory: .shared).build()
+    let thawed = try QEMUArguments(configuration, .user(restricted: true, ports: []), memory: .thawed).build()
+    func backend(share: String) -> String {
+      "memory-backend-file,id=memory,size=512M,mem-path=/proc/self/fd/7,share=\(share)"
+    }
+    #expect(frozen[1] == "microvm,acpi=on,rtc=on,pit=on,pic=on,memory-backend=memory" && thawed[1] == frozen[1])
+    #expect(frozen.contains(backend(share: "on")) && frozen.contains("hubport,id=net0,hubid=0"))
+    #expect(frozen.contains("-kernel") && !frozen.contains("-incoming"))
+    #expect(thawed.contains(backend(share: "off")) && !thawed.contains("-kernel"))
+    #expect(thawed.suffix(from: try #require(thawed.firstIndex(of: "-incoming"))).prefix(2) == ["-incoming", "defer"])
+    // A guest must not have pages taken out of the memory that it shares.
+    for arguments in [frozen, thawed] {
+      #expect(arguments.last == "virtio-balloon-device,free-page-reporting=off,deflate-on-oom=on")
+    }
+  }
+
+  @Test func whatMayDifferIsNoPartOfAFrozenMachine() throws {
+    let hypervisor = try QEMUHypervisor(program: "/bin/true")
+    let one = try hypervisor.frozenArguments(configuration, hasNetwork: true)
+    var other = configuration
+    (other.kernelPath, other.initrdPath, other.macAddress) = ("/x/vmlinux", "/x/initrd", "52:00:00:00:00:01")
+    (other.agentSocketPath, other.controlSocketPath, other.consoleSocketPath) = ("/x/a", "/x/q", "/x/c")
+    for index in other.drives.indices { other.drives[index].path = "/x/\(index)" }
+    #expect(try hypervisor.frozenArguments(other, hasNetwork: true) == one)
+    #expect(!one.contains { $0.contains("/k/") || $0.contains("/d/") || $0.contains("52:54") })
+    let edits: [(inout MachineConfiguration) -> Void] = [
+      { $0.cpus = 1 }, { $0.memoryBytes = 256 << 20 }, { $0.kernelArguments = [] }, { $0.drives.removeLast() },
+      { $0.accelerator = .kvm }, { $0.timestampCounterKilohertz = 1_000_000 }, { $0.initrdPath = nil },
+      { $0.drives[0].readOnly = false }, { $0.drives[0].id = "x" },
+    ]
+    for (index, edit) in edits.enumerated() {
+      var changed = configuration
+      edit(&changed)
+      #expect(try hypervisor.frozenArguments(changed, hasNetwork: true) != one, "edit \(index)")
+    }
+    #expect(try hypervisor.frozenArguments(configuration, hasNetwork: false) != one)
+  }
+
   @Test func underKVMTheGuestsClockIsLeftAlone() throws {
     var configuration = configuration
     configuration.accelerator = .kvm

@@ -47,6 +47,55 @@ import Testing
     #expect(error?.code == .gone)
   }
 
+  /// Freezes a machine and thaws two from it, with disks of their own; then a state that makes no sense.
+  @Test func frozenAndThawed() async throws {
+    let loop = try EventLoop(name: "test")
+    defer { loop.stop() }
+    let hypervisor = try QEMUHypervisor(loop: loop)
+    let configuration = try configuration(TinyKernel.idle)
+    let memory = try MemoryFile.make("test")
+    #expect(ftruncate(memory.number, 128 << 20) == 0)
+    let machine = try await hypervisor.startFreezable(configuration, memory: memory, confinement: MachineConfinement()) {}
+    #expect(try await machine.status() == .running)
+    let state = try await machine.freeze(through: scratch.path + "/state.sock", user: nil)
+    #expect(access(scratch.path + "/state.sock", F_OK) != 0)
+    try machine.kill()
+    _ = await machine.ended()
+    try MemoryFile.seal(memory)
+
+    var clones: [any Machine] = []
+    for number in 0..<2 {
+      var clone = configuration
+      clone.drives[0].path = try scratch.write("disk\(number)", [UInt8](repeating: 1, count: 65_536))
+      clone.controlSocketPath += "\(number)"
+      clone.agentSocketPath += "\(number)"
+      clone.consoleSocketPath += "\(number)"
+      let file = try FileDescriptor.open(try scratch.write("state", state), O_RDONLY)
+      let thawed = try await hypervisor.thaw(
+        FrozenMachine(memory: memory, state: file), clone, network: .user(restricted: true, ports: []),
+        confinement: MachineConfinement()
+      ) {}
+      #expect(try await thawed.status() == .running)
+      clones.append(thawed)
+    }
+    for clone in clones {
+      #expect(try await clone.memory().size == 128 << 20)
+      try await clone.quit()
+      #expect(await clone.ended().exitStatus == .exited(0))
+    }
+
+    let nonsense = try FileDescriptor.open(
+      try scratch.write("nonsense", [UInt8](repeating: 120, count: state.count)), O_RDONLY)
+    let error = await #expect(throws: HypervisorError.self) {
+      try await hypervisor.thaw(
+        FrozenMachine(memory: memory, state: nonsense), configuration, network: .neutral,
+        confinement: MachineConfinement()
+      ) {}
+    }
+    #expect(error?.code == .startFailed && error?.message.contains("migration") == true, "\(String(describing: error))")
+    #expect(access(configuration.controlSocketPath, F_OK) != 0)
+  }
+
   @Test func aRebootEndsIt() async throws {
     let loop = try EventLoop(name: "test")
     defer { loop.stop() }

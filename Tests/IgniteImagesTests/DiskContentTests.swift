@@ -247,6 +247,22 @@ import Testing
     #expect(FileManager.default.fileExists(atPath: scratch("there")), "another's file is left alone")
   }
 
+  /// One template serves disks of all images: as devices they have a few sizes, and no byte more on the host.
+  @Test func sizesAsDevices() throws {
+    #expect(DiskSize.rounded(0) == 16 << 30)
+    #expect(DiskSize.rounded(16 << 30) == 16 << 30)
+    #expect(DiskSize.rounded((16 << 30) + 1) == 256 << 30)
+    #expect(DiskSize.rounded(4 << 40) == 4 << 40)
+    #expect(DiskSize.rounded(.max) == .max)
+    let scratch = try Scratch()
+    let disk = try buildDisk(scratch, Self.layers) { $0.roundsFileSize = true }
+    var status = stat()
+    #expect(stat(disk.path, &status) == 0)
+    #expect(UInt64(status.st_size) == DiskSize.least)
+    #expect(status.st_blocks * 512 < 16 << 20)
+    try run("e2fsck", "-fn", disk.path)
+  }
+
   @Test func roomIsLeftWhereItIsAskedFor() throws {
     let scratch = try Scratch()
     let disk = try buildDisk(scratch, Self.layers) { $0.minimumBytes = 3 << 30 }

@@ -21,6 +21,11 @@ import Testing
     return (socket, port)
   }
 
+  @Test func everyVMHasAnEthernetAddressOfItsOwn() {
+    #expect(GuestAddressing.macAddress(uid: "0123456789abcdef") == "52:01:23:45:67:89")
+    #expect(GuestAddressing.macAddress(uid: "0123456788abcdef") != "52:01:23:45:67:89")
+  }
+
   @Test func aPortInUseIsNamedWithItsHolder() throws {
     let (socket, port) = try listener()
     let published = PublishedPort(hostPort: port, vmPort: 80)

@@ -38,6 +38,13 @@ import Testing
     return request
   }
 
+  @Test func whatIsPreparedForIsAConfiguration() throws {
+    let bytes = configuration.encoded(as: .prepare)
+    #expect(try requestKind(of: bytes) == .prepare)
+    #expect(try requestKind(of: configuration.encoded()) == .configure)
+    #expect(try Configuration(decoding: bytes) == configuration)
+  }
+
   @Test func messagesComeBackAsTheyWere() throws {
     #expect(try Configuration(decoding: configuration.encoded()) == configuration)
     #expect(try Configuration(decoding: Configuration().encoded()) == Configuration())

@@ -124,6 +124,18 @@ int guest_is_read_only(const char *path) {
   return statvfs(path, &system) == 0 && (system.f_flag & ST_RDONLY) != 0;
 }
 
+int guest_can_move_mounts(void) {
+  // Without arguments that make sense, for its error alone.
+  return syscall(SYS_move_mount, -1, "", -1, "", 0) < 0 && errno != ENOSYS;
+}
+
+int guest_open_mount(const char *path) { return open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
+
+int guest_move_mount(int mount, const char *target) {
+  const unsigned empty_path = 4;  // MOVE_MOUNT_F_EMPTY_PATH
+  return (int)syscall(SYS_move_mount, mount, "", AT_FDCWD, target, empty_path);
+}
+
 int guest_switch_root(void) {
   if (mount(".", "/", NULL, MS_MOVE, NULL) != 0) return -1;
   if (chroot(".") != 0) return -1;

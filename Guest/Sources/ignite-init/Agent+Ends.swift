@@ -21,6 +21,7 @@ extension Agent {
   /// What time has decided: outputs that are not waited for any longer, and the machine's end.
   func expire() {
     let now = guest_monotonic()
+    if Network.isUnfinished, let startedAt, now >= startedAt + Self.finishDelay { Network.finish() }
     for process in processes where process.status != nil && !process.exitSent {
       guard now >= process.endedAt + Self.outputGrace else { continue }
       for output in process.outputs { output.expired = true }
@@ -40,6 +41,9 @@ extension Agent {
         deadline = lastProgress + Self.acknowledgeGrace
       }
       next = min(next ?? deadline, deadline)
+    }
+    if Network.isUnfinished, let startedAt {
+      next = min(next ?? startedAt + Self.finishDelay, startedAt + Self.finishDelay)
     }
     guard let next else { return -1 }
     let now = guest_monotonic()

@@ -57,6 +57,7 @@ extension Agent {
       switch try kind(frame.payload) {
       case .configure: try configure(frame)
       case .start: try start(frame)
+      case .prepare: try prepareForFreezing(frame)
       case .shutDown: shutDown()
       case .copyOut:
         let request = try copyOutRequest(frame.payload)
@@ -103,6 +104,15 @@ extension Agent {
     respond(frame.stream, Response())
   }
 
+  /// What is done here is done once for all clones, and not in any of them.
+  private func prepareForFreezing(_ frame: Frame) throws(GuestError) {
+    guard !configured else { throw GuestError("the guest has been configured") }
+    let configuration: Configuration
+    do throws(MessageError) { configuration = try Configuration(decoding: frame.payload) } catch { throw malformed }
+    try ignite_init.prepareForFreezing(configuration)
+    respond(frame.stream, Response())
+  }
+
   private func start(_ frame: Frame) throws(GuestError) {
     guard configured else { throw GuestError("the guest has not been configured") }
     let request: ProcessRequest
@@ -123,6 +133,7 @@ extension Agent {
     }
     wiring.closeOwn()
     add(request, frame.stream, pid, wiring)
+    if request.isMain { startedAt = guest_monotonic() }
     respond(frame.stream, Response(value: UInt64(pid)))
   }
 

@@ -9,6 +9,9 @@ final class Agent {
   /// How long the main process's exit waits for its acknowledgement.
   static let acknowledgeGrace = 10 * second
 
+  /// How long after the main process's start what nobody waits for is done.
+  static let finishDelay = second / 4
+
   let port: Port
   var loop = EventLoop()
   var processes: [GuestProcess] = []
@@ -19,6 +22,8 @@ final class Agent {
   /// The table of mounts, in machine mode.
   var mounts: Int32 = -1
   var lastSerial: UInt64 = 0
+  /// When the main process was started.
+  var startedAt: UInt64?
   /// When something last went to the host of what the main process has left.
   var lastProgress: UInt64 = 0
 

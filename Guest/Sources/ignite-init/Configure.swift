@@ -20,7 +20,7 @@ func configure(_ configuration: Configuration) throws(GuestError) {
   }
   try Root.assemble(configuration)
   try Root.enter()
-  try Root.mountKernelFileSystems()
+  try KernelFileSystems.enter()
   RootFiles.write(configuration)
   Root.mountModules(configuration.modulesDevice)
   try Network.configure(configuration)

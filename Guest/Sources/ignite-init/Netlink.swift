@@ -7,6 +7,7 @@ struct NetlinkMessage {
     static let setLink: UInt16 = 19
     static let getLink: UInt16 = 18
     static let newAddress: UInt16 = 20
+    static let deleteAddress: UInt16 = 21
     static let newRoute: UInt16 = 24
   }
   enum Flag {

@@ -6,14 +6,46 @@ enum Network {
   private struct Interface {
     var index: UInt32
     var address: Bytes
+    var name: Bytes = []
   }
 
   private static let loopbackIndex: UInt32 = 1
   private static let up: UInt32 = 1
 
-  static func configure(_ configuration: Configuration) throws(GuestError) {
+  /// What was set before the freeze.
+  private struct Prepared {
+    var interface: Interface
+    var address: String
+    var gateway: String
+  }
+
+  nonisolated(unsafe) private static var prepared: Prepared?
+
+  /// Brings the interface up before the freeze, with the address that clones will have. Its Ethernet address is its own
+  /// still, so IPv6 is left without an address of its own until `finish`.
+  static func prepare(_ configuration: Configuration) throws(GuestError) {
+    guard !configuration.address.isEmpty else { return }
     let socket = try NetlinkSocket()
     try setLink(socket, loopbackIndex, mtu: 0, address: [])
+    guard let interface = try interfaces(socket).first else { return }
+    setAddressGeneration(of: interface, none: true)
+    try setAddress(socket, interface, configuration, changed: [])
+    prepared = Prepared(interface: interface, address: configuration.address, gateway: configuration.gateway)
+  }
+
+  static func configure(_ configuration: Configuration) throws(GuestError) {
+    let socket = try NetlinkSocket()
+    if let prepared {
+      if prepared.address == configuration.address, prepared.gateway == configuration.gateway {
+        // With its address standing, the interface tells the network of its new Ethernet address.
+        let wanted = try hardwareAddress(configuration.macAddress)
+        return try setLink(socket, prepared.interface.index, mtu: UInt32(clamping: configuration.mtu), address: wanted)
+      }
+      let (address, prefix) = try addressWithPrefix(prepared.address)
+      try changeAddress(socket, NetlinkMessage.Kind.deleteAddress, prepared.interface.index, address, prefix)
+    } else {
+      try setLink(socket, loopbackIndex, mtu: 0, address: [])
+    }
     guard !configuration.address.isEmpty || !configuration.macAddress.isEmpty else { return }
 
     let wanted = try hardwareAddress(configuration.macAddress)
@@ -26,12 +58,33 @@ enum Network {
     guard !configuration.address.isEmpty else {
       return try setLink(socket, interface.index, mtu: UInt32(clamping: configuration.mtu), address: changed)
     }
+    try setAddress(socket, interface, configuration, changed: changed)
+  }
 
+  /// What nobody waits for: the IPv6 address of the link, from the Ethernet address.
+  static func finish() {
+    guard let prepared else { return }
+    setAddressGeneration(of: prepared.interface, none: false)
+    self.prepared = nil
+  }
+
+  static var isUnfinished: Bool { prepared != nil }
+
+  /// A kernel without IPv6 has no such setting.
+  private static func setAddressGeneration(of interface: Interface, none: Bool) {
+    // IN6_ADDR_GEN_MODE_NONE is 1, IN6_ADDR_GEN_MODE_EUI64 0.
+    let path = "/proc/sys/net/ipv6/conf/" + text(interface.name) + "/addr_gen_mode"
+    File.write(path, Bytes((none ? "1" : "0").utf8), flags: 0)
+  }
+
+  private static func setAddress(
+    _ socket: borrowing NetlinkSocket, _ interface: Interface, _ configuration: Configuration, changed: Bytes
+  ) throws(GuestError) {
     // The address stands before the link does, so that the kernel tells it to the network as the link comes up: passt
     // learns the guest's Ethernet address from the first frame, and drops what is published until then.
     File.write("/proc/sys/net/ipv4/conf/all/arp_notify", Bytes("1".utf8), flags: 0)
     let (address, prefix) = try addressWithPrefix(configuration.address)
-    try addAddress(socket, interface.index, address, prefix)
+    try changeAddress(socket, NetlinkMessage.Kind.newAddress, interface.index, address, prefix)
     try setLink(socket, interface.index, mtu: UInt32(clamping: configuration.mtu), address: changed)
     guard !configuration.gateway.isEmpty else { return }
     guard let gateway = IPv4.parse(Bytes(configuration.gateway.utf8)[...]) else {
@@ -56,7 +109,10 @@ enum Network {
       while bytes.count - offset >= 4 {
         let length = Int(read16(bytes, offset))
         guard length >= 4, length <= bytes.count - offset else { break }
-        if read16(bytes, offset + 2) == 1 { interface.address = Bytes(bytes[(offset + 4)..<(offset + length)]) }
+        let value = bytes[(offset + 4)..<(offset + length)]
+        // IFLA_ADDRESS is 1, IFLA_IFNAME 3.
+        if read16(bytes, offset + 2) == 1 { interface.address = Bytes(value) }
+        if read16(bytes, offset + 2) == 3 { interface.name = Bytes(value.prefix { $0 != 0 }) }
         offset += (length + 3) & ~3
       }
       found.append(interface)
@@ -75,17 +131,18 @@ enum Network {
     try socket.request(message, "bring up the interface")
   }
 
-  private static func addAddress(
-    _ socket: borrowing NetlinkSocket, _ index: UInt32, _ address: Bytes, _ prefix: UInt8
+  private static func changeAddress(
+    _ socket: borrowing NetlinkSocket, _ kind: UInt16, _ index: UInt32, _ address: Bytes, _ prefix: UInt8
   ) throws(GuestError) {
     // struct ifaddrmsg: AF_INET, prefix, flags, scope, index.
     let body: Bytes = [2, prefix, 0, 0] + littleEndian(index)
-    let flags = NetlinkMessage.Flag.acknowledge | NetlinkMessage.Flag.create | NetlinkMessage.Flag.replace
-    var message = NetlinkMessage(NetlinkMessage.Kind.newAddress, flags: flags, body: body)
+    let isNew = kind == NetlinkMessage.Kind.newAddress
+    let flags = NetlinkMessage.Flag.acknowledge | (isNew ? NetlinkMessage.Flag.create | NetlinkMessage.Flag.replace : 0)
+    var message = NetlinkMessage(kind, flags: flags, body: body)
     message.put(1, address)
     message.put(2, address)
     if prefix < 31 { message.put(4, IPv4.broadcast(address, prefix: prefix)) }
-    try socket.request(message, "set the address")
+    try socket.request(message, isNew ? "set the address" : "take the template's address away")
   }
 
   private static func addDefaultRoute(

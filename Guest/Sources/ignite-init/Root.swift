@@ -7,16 +7,18 @@ enum Root {
   /// What the initrd of a kernel without modules says is built in: a mount without a place.
   private nonisolated(unsafe) static var builtinList: Int32 = -1
 
+  static func prepare() {
+    for path in [newRoot, "/lower", "/rw"] { _ = guest_mkdir(path, 0o755) }
+    builtinList = guest_detached_mount("/builtin")
+  }
+
   /// Mounts the disks and the overlay of both at /newroot.
   static func assemble(_ configuration: Configuration) throws(GuestError) {
-    _ = guest_mkdir(newRoot, 0o755)
     guard !configuration.baseDevice.isEmpty else {
       // A kernel without overlayfs has a flat copy of the base disk.
       try mountDisk(configuration.writableDevice, at: newRoot, flags: UInt(MS_NOATIME), role: "the writable disk")
       return keepWritableDisk(newRoot)
     }
-    _ = guest_mkdir("/lower", 0o755)
-    _ = guest_mkdir("/rw", 0o755)
     try mountDisk(configuration.baseDevice, at: "/lower", flags: UInt(MS_RDONLY), role: "the image's base disk")
     try mountDisk(configuration.writableDevice, at: "/rw", flags: UInt(MS_NOATIME), role: "the writable disk")
     keepWritableDisk("/rw")
@@ -50,67 +52,47 @@ enum Root {
     unlink("/init")
     unlink("/modules.list")
     rmdir("/modules")
-    builtinList = guest_detached_mount("/builtin")
-    // The same file systems are mounted anew inside, where paths cannot lead out of the image.
-    umount2("/proc", Int32(MNT_DETACH))
-    umount2("/sys", Int32(MNT_DETACH))
-    umount2("/dev", Int32(MNT_DETACH))
+    KernelFileSystems.leave()
     guard chdir(newRoot) == 0, guest_switch_root() == 0 else {
       throw GuestError("enter the new root", errno: guest_errno())
     }
   }
 
-  /// What a program expects below /dev, /proc and /sys. /run and /tmp stay as the image has them.
-  static func mountKernelFileSystems() throws(GuestError) {
-    try mount("devtmpfs", "/dev", UInt(MS_NOSUID), nil)
-    try mount("proc", "/proc", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), nil)
-    try mount("sysfs", "/sys", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), nil)
-    let data = UInt(MS_NOSUID | MS_NODEV)
-    try mount("devpts", "/dev/pts", UInt(MS_NOSUID | MS_NOEXEC), "ptmxmode=0666,mode=0620,gid=5")
-    try mount("tmpfs", "/dev/shm", data, "mode=1777")
-    try mount("mqueue", "/dev/mqueue", data | UInt(MS_NOEXEC), nil)
-    // A kernel without control groups is no reason to fail.
-    if guest_mount("cgroup2", "/sys/fs/cgroup", "cgroup2", data | UInt(MS_NOEXEC), "nsdelegate") != 0 {
-      _ = guest_mount("cgroup2", "/sys/fs/cgroup", "cgroup2", data | UInt(MS_NOEXEC), nil)
-    }
-    symlink("/proc/self/fd", "/dev/fd")
-    symlink("/proc/self/fd/0", "/dev/stdin")
-    symlink("/proc/self/fd/1", "/dev/stdout")
-    symlink("/proc/self/fd/2", "/dev/stderr")
-  }
-
-  private static func mount(_ type: String, _ target: String, _ flags: UInt, _ options: String?) throws(GuestError) {
-    var result: Int32
-    if let options {
-      result = guest_mount(type, target, type, flags, options)
-      if result != 0, guest_errno() == ENOENT, guest_mkdir(target, 0o755) == 0 {
-        result = guest_mount(type, target, type, flags, options)
-      }
-    } else {
-      result = guest_mount(type, target, type, flags, nil)
-      if result != 0, guest_errno() == ENOENT, guest_mkdir(target, 0o755) == 0 {
-        result = guest_mount(type, target, type, flags, nil)
-      }
-    }
-    if result != 0 { throw GuestError("mount " + target + " in the image", errno: guest_errno()) }
-  }
-
   /// The kernel's modules, where the kernel's own programs look for them. A VM works without them: no failure.
   static func mountModules(_ device: String) {
-    guard !device.isEmpty || builtinList >= 0 else { return }
+    guard !modulesAreMounted, !device.isEmpty || builtinList >= 0 else { return }
     let path = "/lib/modules/" + kernelRelease()
     makeDirectories(path)
-    let flags = UInt(MS_RDONLY | MS_NOSUID | MS_NODEV)
-    var result: Int32
-    if device.isEmpty {
-      result = guest_attach_mount(builtinList, path)
-      if result == 0 { result = guest_mount("none", path, "none", flags | UInt(MS_REMOUNT | MS_BIND), nil) }
-    } else {
-      result = guest_mount("/dev/" + device, path, "ext4", flags, nil)
+    if device.isEmpty { mountBuiltinList(at: path) } else { mountModules(device, at: path) }
+  }
+
+  private static func mountBuiltinList(at path: String) {
+    let flags = moduleFlags | UInt(MS_REMOUNT | MS_BIND)
+    if guest_attach_mount(builtinList, path) != 0 || guest_mount("none", path, "none", flags, nil) != 0 {
+      Console.log("mount the kernel's modules at " + path + ": " + errorText(guest_errno()))
     }
-    if result != 0 { Console.log("mount the kernel's modules at " + path + ": " + errorText(guest_errno())) }
-    if builtinList >= 0 { close(builtinList) }
+    close(builtinList)
     builtinList = -1
+  }
+
+  /// Mounts them before the host has said which VM this is, to be taken along.
+  static func prepareModules(_ device: String) {
+    guard !device.isEmpty, KernelFileSystems.canMove else { return }
+    _ = guest_mkdir(earlyModules, 0o755)
+    guard mountModules(device, at: earlyModules) else { return }
+    KernelFileSystems.keep(earlyModules, for: "/lib/modules/" + kernelRelease())
+    modulesAreMounted = true
+  }
+
+  private static let earlyModules = "/kernel-modules"
+  private static let moduleFlags = UInt(MS_RDONLY | MS_NOSUID | MS_NODEV)
+  nonisolated(unsafe) private static var modulesAreMounted = false
+
+  @discardableResult
+  private static func mountModules(_ device: String, at path: String) -> Bool {
+    if guest_mount("/dev/" + device, path, "ext4", moduleFlags, nil) == 0 { return true }
+    Console.log("mount the kernel's modules at " + path + ": " + errorText(guest_errno()))
+    return false
   }
 
   private static func kernelRelease() -> String {

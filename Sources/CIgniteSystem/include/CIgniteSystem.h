@@ -18,6 +18,15 @@ int ignite_pipe(int ends[2]);
 int ignite_accept(int listener);
 int ignite_peer_uid(int socket, unsigned *uid);
 
+/// Passes a descriptor over a Unix socket (SCM_RIGHTS), with one message of at least a byte.
+int ignite_send_descriptor(int socket, int descriptor, const void *bytes, size_t count);
+int ignite_receive_descriptor(int socket, void *bytes, size_t capacity, size_t *received);
+
+/// memfd_create(2), close-on-exec; and its seals: nobody can change size, content or seals any more.
+int ignite_memory_file(const char *name);
+int ignite_seal(int descriptor);
+int ignite_is_sealed(int descriptor);
+
 /// Blocks signals in this thread and those it starts; a descriptor that blocked signals are read from.
 int ignite_block_signals(const int *numbers, int count);
 int ignite_signal_descriptor(const int *numbers, int count);

@@ -6,22 +6,40 @@ struct QEMUArguments {
     static let agent: Int32 = 4
     static let console: Int32 = 5
     static let network: Int32 = 6
+    static let memory: Int32 = 7
+    static let state: Int32 = 8
   }
 
   var configuration: MachineConfiguration
   var network: Network
+  var memory = Memory.own
+
+  /// Where the machine's memory is.
+  enum Memory: Equatable {
+    /// QEMU's own.
+    case own
+    /// The descriptor at `Place.memory`, which is written to: the machine is to be frozen.
+    case shared
+    /// The descriptor at `Place.memory`, of which the machine has a copy, page by page as it writes; its devices' state
+    /// comes by `Place.state`.
+    case thawed
+  }
 
   enum Network: Equatable {
     case none
+    /// A card that is connected to nothing: under every other kind of network its state loads.
+    case neutral
     case stream
     case user(restricted: Bool, ports: [PortForward])
   }
 
-  init(_ configuration: MachineConfiguration, _ attachment: NetworkAttachment) {
+  init(_ configuration: MachineConfiguration, _ attachment: NetworkAttachment, memory: Memory = .own) {
     self.configuration = configuration
+    self.memory = memory
     network =
       switch attachment {
       case .none: .none
+      case .neutral: .neutral
       case .stream: .stream
       case .user(let restricted, let ports): .user(restricted: restricted, ports: ports)
       }
@@ -31,7 +49,7 @@ struct QEMUArguments {
   /// - Throws: `invalidConfiguration` for what no machine can be made of.
   func build() throws(HypervisorError) -> [String] {
     try check()
-    return machine + kernel + channels + drives + networkCard + helpers
+    return machine + startedKernel + channels + drives + networkCard + helpers
   }
 
   /// KVM's arguments have been read against QEMU's documentation, and not run: no machine that builds this has KVM.
@@ -41,7 +59,7 @@ struct QEMUArguments {
     [
       // The guest finds its devices through ACPI, which Debian's kernel needs; without the RTC or the PIT its clock
       // calibration waits for seconds or for ever.
-      "-machine", "microvm,acpi=on,rtc=on,pit=on,pic=on",
+      "-machine", "microvm,acpi=on,rtc=on,pit=on,pic=on" + (memory == .own ? "" : ",memory-backend=memory"),
       "-accel", isKVM ? "kvm" : "tcg,thread=multi",
       // Modern virtio: legacy devices cannot do what balloon and virtio-fs need.
       "-global", "virtio-mmio.force-legacy=false",
@@ -53,7 +71,24 @@ struct QEMUArguments {
       // A reboot ends the machine; whether it starts again is the restart policy's business. It starts halted and is
       // let go once its control channel is connected.
       "-no-reboot", "-S",
-    ] + (configuration.sandbox ? ["-sandbox", Self.sandbox] : [])
+    ] + (configuration.sandbox ? ["-sandbox", Self.sandbox] : []) + memoryBackend
+  }
+
+  /// `share=off` maps the memory privately. QEMU 7.2 opens even that for writing, so what protects a template from its
+  /// clones is the seal of its memory, not this.
+  private var memoryBackend: [String] {
+    func object(share: String) -> [String] {
+      [
+        "-object",
+        "memory-backend-file,id=memory,size=\(configuration.memoryBytes >> 20)M,mem-path=/proc/self/fd/\(Place.memory),"
+          + "share=\(share)",
+      ]
+    }
+    return switch memory {
+    case .own: []
+    case .shared: object(share: "on")
+    case .thawed: object(share: "off") + ["-incoming", "defer"]
+    }
   }
 
   private static let sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -63,6 +98,9 @@ struct QEMUArguments {
     if let initrd = configuration.initrdPath { arguments += ["-initrd", initrd] }
     return arguments + ["-append", commandLine]
   }
+
+  /// What a thawed machine needs not: its kernel is in its memory.
+  private var startedKernel: [String] { memory == .thawed ? [] : kernel }
 
   /// The kernel's command line: console, clock, reboot, then the caller's own.
   var commandLine: String {
@@ -112,6 +150,7 @@ struct QEMUArguments {
     let netdev: String
     switch network {
     case .none: return []
+    case .neutral: netdev = "hubport,id=net0,hubid=0"
     case .stream: netdev = "stream,id=net0,server=off,addr.type=fd,addr.str=\(Place.network)"
     case .user(let restricted, let ports):
       let forwards = ports.map { port in
@@ -123,8 +162,14 @@ struct QEMUArguments {
     return ["-netdev", netdev, "-device", "virtio-net-device,netdev=net0\(mac)"]
   }
 
+  /// QEMU gives reported pages back by punching holes into the memory's file, however it is mapped: of a template, into the
+  /// memory of all its clones. Theirs is sealed against it, so the report would be in vain.
   private var helpers: [String] {
-    ["-device", "virtio-rng-device", "-device", "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on"]
+    let reporting = memory == .own ? "on" : "off"
+    return [
+      "-device", "virtio-rng-device", "-device",
+      "virtio-balloon-device,free-page-reporting=\(reporting),deflate-on-oom=on",
+    ]
   }
 
   private static func escaped(_ path: String) -> String {

@@ -49,37 +49,106 @@ public final class QEMUHypervisor: Hypervisor {
   }
 
   public func start(
-    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement
+    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement,
+    whenListening: @Sendable () async -> Void
   ) async throws(HypervisorError) -> any Machine {
+    let machine = try await begin(configuration, network: network, confinement: confinement)
+    await whenListening()
+    return try await bring(machine, configuration) { machine throws(HypervisorError) in
+      // It was started halted, so that nothing that it does goes unseen.
+      try await machine.resume()
+    }
+  }
+
+  public func startFreezable(
+    _ configuration: MachineConfiguration, memory: FileDescriptor, confinement: MachineConfinement,
+    whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine {
+    let machine = try await begin(
+      configuration, network: .neutral, confinement: confinement, memory: .shared,
+      descriptors: [.init(source: memory.number, place: QEMUArguments.Place.memory)])
+    await whenListening()
+    return try await bring(machine, configuration) { machine throws(HypervisorError) in try await machine.resume() }
+  }
+
+  public func thaw(
+    _ frozen: FrozenMachine, _ configuration: MachineConfiguration, network: NetworkAttachment,
+    confinement: MachineConfinement, whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine {
+    let machine = try await begin(
+      configuration, network: network, confinement: confinement, memory: .thawed,
+      descriptors: [
+        .init(source: frozen.memory.number, place: QEMUArguments.Place.memory),
+        .init(source: frozen.state.number, place: QEMUArguments.Place.state),
+      ])
+    await whenListening()
+    return try await bring(machine, configuration) { machine throws(HypervisorError) in
+      try await machine.load(state: QEMUArguments.Place.state)
+      try await machine.resume()
+    }
+  }
+
+  public func frozenArguments(
+    _ configuration: MachineConfiguration, hasNetwork: Bool
+  ) throws(HypervisorError) -> [String] {
+    var neutral = configuration
+    neutral.kernelPath = "kernel"
+    neutral.initrdPath = configuration.initrdPath.map { _ in "initrd" }
+    for index in neutral.drives.indices { neutral.drives[index].path = "drive" }
+    neutral.agentSocketPath = "agent"
+    neutral.controlSocketPath = "control"
+    neutral.consoleSocketPath = "console"
+    neutral.macAddress = nil
+    return try QEMUArguments(neutral, hasNetwork ? .neutral : .none, memory: .shared).build()
+  }
+
+  /// Starts the process, its machine halted.
+  private func begin(
+    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement,
+    memory: QEMUArguments.Memory = .own, descriptors: [LaunchRequest.Descriptor] = []
+  ) async throws(HypervisorError) -> (QEMUMachine, FileDescriptor) {
     var configuration = configuration
     if configuration.timestampCounterKilohertz == nil, configuration.accelerator == .tcg {
       configuration.timestampCounterKilohertz = await ThreadExecutor.run { TimestampCounter.measure() }
     }
-    let arguments = try QEMUArguments(configuration, network).build()
-    let sockets = [
-      (configuration.controlSocketPath, QEMUArguments.Place.control),
-      (configuration.agentSocketPath, QEMUArguments.Place.agent),
-      (configuration.consoleSocketPath, QEMUArguments.Place.console),
-    ]
-    let launched: Launched
+    let arguments = try QEMUArguments(configuration, network, memory: memory).build()
+    let sockets = Self.sockets(of: configuration)
     do throws(SystemError) {
-      launched = try await launch(arguments, sockets: sockets, network: network, confinement: confinement)
+      let launched = try await launch(
+        arguments, sockets: sockets, network: network, descriptors: descriptors, confinement: confinement)
+      return (
+        QEMUMachine(loop: loop, configuration: configuration, process: .child(launched.process)), launched.errors
+      )
     } catch {
       for (path, _) in sockets { unlink(path) }
       throw HypervisorError(error)
     }
-    let machine = QEMUMachine(loop: loop, configuration: configuration, process: .child(launched.process))
+  }
+
+  /// Connects to the process and takes `steps`; whatever fails ends it.
+  private func bring(
+    _ begun: (machine: QEMUMachine, errors: FileDescriptor), _ configuration: MachineConfiguration,
+    _ steps: (QEMUMachine) async throws(HypervisorError) -> Void
+  ) async throws(HypervisorError) -> any Machine {
+    let machine = begun.machine
     do throws(HypervisorError) {
-      try await machine.begin(errors: launched.errors)
-      // It was started halted, so that nothing that it does goes unseen.
-      try await machine.resume()
+      try await machine.begin(errors: begun.errors)
+      try await steps(machine)
       return machine
     } catch {
       try? machine.kill()
       let end = await machine.ended()
-      for (path, _) in sockets { unlink(path) }
+      for (path, _) in Self.sockets(of: configuration) { unlink(path) }
       throw Self.startFailure(error, end: end, configuration: configuration)
     }
+  }
+
+  private static func sockets(of configuration: MachineConfiguration) -> [(String, Int32)] {
+    [
+      (configuration.controlSocketPath, QEMUArguments.Place.control),
+      (configuration.agentSocketPath, QEMUArguments.Place.agent),
+      (configuration.consoleSocketPath, QEMUArguments.Place.console),
+    ]
   }
 
   public func adopt(
@@ -103,13 +172,14 @@ public final class QEMUHypervisor: Hypervisor {
   }
 
   private func launch(
-    _ arguments: [String], sockets: [(String, Int32)], network: NetworkAttachment, confinement: MachineConfinement
+    _ arguments: [String], sockets: [(String, Int32)], network: NetworkAttachment,
+    descriptors others: [LaunchRequest.Descriptor], confinement: MachineConfinement
   ) async throws(SystemError) -> Launched {
     let program = program
     return try await ThreadExecutor.run { () throws(SystemError) -> Launched in
       // Bound before QEMU is there, so that a connection cannot come early; QEMU inherits the listening ends.
       var listeners: [FileDescriptor] = []
-      var descriptors: [LaunchRequest.Descriptor] = []
+      var descriptors = others
       for (path, place) in sockets {
         unlink(path)
         let listener = try UnixSocket.listen(path, backlog: 4)

@@ -19,9 +19,9 @@ final class QEMUMachine: Machine {
 
   let events: AsyncStream<MachineEvent>
   private let loop: EventLoop
-  private let configuration: MachineConfiguration
+  let configuration: MachineConfiguration
   private let process: Process
-  private let control: QMPClient
+  let control: QMPClient
   private let errors: ErrorTail
   private let reason: ShutdownReason
 

@@ -19,9 +19,9 @@ extension BaseDiskBuilder {
     try writer.flush()
     var layout = try DiskLayout(
       dataEnd: writer.nextBlock, inodes: UInt64(tree.nodes.count - 1), minimumBytes: options.minimumBytes)
-    if ftruncate(descriptor.number, off_t(layout.totalBlocks) * off_t(Ext4.blockSize)) != 0 {
-      throw .system("extend", path)
-    }
+    let size = layout.totalBlocks * UInt64(Ext4.blockSize)
+    let fileSize = options.roundsFileSize ? DiskSize.rounded(size) : size
+    if ftruncate(descriptor.number, off_t(clamping: fileSize)) != 0 { throw .system("extend", path) }
     try writeInodes(&layout, directories, attributeBlocks)
     let fileSystem = try Ext2FileSystem(
       path: path, channel: channel, layout: layout, label: options.label, uuid: uuid, tree: tree, freed: freedExtents)

@@ -22,6 +22,8 @@ public final class BaseDiskBuilder {
     /// The least size of the finished file system in bytes, with inodes to match; 0 leaves no free space. Free space is
     /// a hole in the file.
     public var minimumBytes: UInt64 = 0
+    /// Whether the file ends with a hole up to the next of `DiskSize`'s sizes.
+    public var roundsFileSize = false
     /// Whether the system is to begin with writing to stable storage while the disk is made, so that `finish(sync: true)`
     /// has little to wait for.
     public var writesBehind = false

@@ -11,7 +11,7 @@ public enum SparseCopy {
     case data
   }
 
-  private static let seekData: Int32 = 3
+  static let seekData: Int32 = 3
   private static let seekHole: Int32 = 4
 
   /// Copies a regular file to a new one; blocking.

@@ -63,6 +63,11 @@ public struct KernelStore: Sendable {
     kernel.moduleCount == 0 ? nil : "\(path(of: kernel.digest))/modules.ext4"
   }
 
+  /// Whether an initrd of that file name is there for the kernel.
+  public func hasInitrd(_ name: String, of kernel: ImportedKernel) -> Bool {
+    !name.isEmpty && !name.contains("/") && access("\(path(of: kernel.digest))/\(name)", F_OK) == 0
+  }
+
   /// Removes a kernel and its files; a machine that has them open goes on.
   ///
   /// - Throws: `notFound`, `io`.

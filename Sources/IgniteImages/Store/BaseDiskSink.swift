@@ -1,7 +1,7 @@
 /// The base disk builder as an import uses it.
 struct BaseDiskSink: LayerSink {
   /// Part of a base disk's name: to be raised whenever the builder makes other bytes of the same layers.
-  static let version = "1"
+  static let version = "2"
 
   private let builder: BaseDiskBuilder
   private let syncs: Bool
@@ -16,6 +16,7 @@ struct BaseDiskSink: LayerSink {
     options.maximumInodes = limits.files
     options.maximumBytes = limits.diskBytes
     options.writesBehind = syncs
+    options.roundsFileSize = true
     builder = try BaseDiskBuilder(path: path, options: options)
     self.syncs = syncs
   }

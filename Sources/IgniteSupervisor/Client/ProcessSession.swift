@@ -91,6 +91,7 @@ public final class ProcessSession: @unchecked Sendable {
       started = true
       readInput()
     case .data:
+      Timeline.mark("first output")
       let pump = frame.channel == .standardError ? errors : output
       let channel = frame.channel
       let count = frame.payload.count
@@ -102,6 +103,7 @@ public final class ProcessSession: @unchecked Sendable {
       inputCredit += Int(min(frame.number ?? 0, UInt32(Wire.initialCredit)))
       sendHeldInput()
     case .exit:
+      Timeline.mark("exit")
       exit = (try? IgniteWire.ExitStatus(decoding: frame.payload)) ?? IgniteWire.ExitStatus(code: 125)
       if !isMain { connection.send(Frame(.acknowledge, stream: stream)) }
       drainThenFinish()

@@ -46,6 +46,7 @@ enum PruneText {
         + report.cleanup.items.filter { $0.kind != .leftover }.map { "deleted: \($0.name)" })
     section(
       "leftovers", report.cleanup.items.filter { $0.kind == .leftover }.map(\.name) + report.kernelLeftovers)
+    section("templates", report.templates.map { "\($0.key) (\($0.unusable ?? "not used"))" })
     let bytes = ByteQuantity(bytes: UInt64(max(0, report.bytes))).rounded
     Output.line(dryRun ? "Reclaimable space: \(bytes)" : "Total reclaimed space: \(bytes)")
   }

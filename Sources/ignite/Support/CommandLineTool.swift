@@ -23,7 +23,9 @@ struct Ignite: AsyncParsableCommand {
         ]),
       CommandGroup(
         name: "Images and kernels",
-        subcommands: [ImageCommand.self, KernelCommand.self, LoginCommand.self, LogoutCommand.self]),
+        subcommands: [
+          ImageCommand.self, KernelCommand.self, TemplateCommand.self, LoginCommand.self, LogoutCommand.self,
+        ]),
       CommandGroup(
         name: "The host",
         subcommands: [SystemCommand.self, DoctorCommand.self, CompletionCommand.self, VersionCommand.self]),

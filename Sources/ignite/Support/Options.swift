@@ -18,6 +18,8 @@ struct GlobalOptions: ParsableArguments {
 
   func engine() async throws -> Engine {
     let environment = ProcessInfo.processInfo.environment
+    Timeline.mark("arguments")
+    defer { Timeline.mark("open") }
     return try await Engine.open(
       paths: try Paths(dataFlag: dataDirectory, runFlag: runDirectory, environment: environment),
       configuration: try EngineConfiguration.load(environment: environment), environment: environment)
@@ -117,23 +119,7 @@ struct CreateOptions: ParsableArguments {
     help: ArgumentHelp("Publish a port of the VM on the host.", valueName: "[IP:][HOST:]VM[/tcp|udp]"))
   var ports: [String] = []
 
-  @Option(help: ArgumentHelp("Virtual processors, a whole number.", valueName: "count"))
-  var cpus: String?
-
-  @Option(
-    name: [.customShort("m"), .customLong("memory")], help: ArgumentHelp("Memory, as 512m or 2g.", valueName: "size"))
-  var memory: String?
-
-  @Option(
-    name: [.customShort("s"), .customLong("size")],
-    help: ArgumentHelp("Size of the VM's disk, as 4g.", valueName: "size"))
-  var diskSize: String?
-
-  @Option(
-    name: [.customShort("k"), .customLong("kernel-image")],
-    help: ArgumentHelp("An imported kernel; the default one when it is absent.", valueName: "kernel"),
-    completion: .kernels)
-  var kernel: String?
+  @OptionGroup var resources: ResourceOptions
 
   @Option(name: [.customShort("h"), .customLong("hostname")], help: "The VM's host name; its ID when it is absent.")
   var hostname: String?
@@ -146,11 +132,11 @@ struct CreateOptions: ParsableArguments {
   @Flag(name: .customLong("rm"), help: "Remove the VM when its process has ended.")
   var remove = false
 
+  @Flag(help: "Boot the kernel at every start, rather than thaw a template of it.")
+  var cold = false
+
   @Flag(name: .customLong("init"), help: "Accepted for docker's sake: there always is an init.")
   var usesInit = false
-
-  @Option(help: ArgumentHelp("Run on kvm or tcg (emulation); auto takes what the host can do.", valueName: "which"))
-  var accel: String = "auto"
 
   func request(image: String, command: [String], process: ProcessOptions) throws -> VMRequest {
     var request = VMRequest(image: image)
@@ -162,7 +148,7 @@ struct CreateOptions: ParsableArguments {
       }
       request.labels[String(parts[0])] = parts.count == 2 ? String(parts[1]) : ""
     }
-    request.kernel = kernel
+    request.kernel = resources.kernel
     request.pull = try pulling.policy(default: .missing)
     request.platform = try pulling.platformOrNil()
     request.process.boot = try Self.choice(boot, "--boot", BootMode.allCases)
@@ -173,30 +159,13 @@ struct CreateOptions: ParsableArguments {
     request.process.user = process.user
     request.process.tty = process.tty
     request.process.stdin = process.interactive
-    if let cpus {
-      guard let count = Int(cpus) else {
-        throw EngineError(
-          .invalidArgument, "--cpus \(cpus) is no whole number", advice: "a VM has whole processors: --cpus 1")
-      }
-      request.resources.cpus = count
-    }
-    if let memory { request.resources.memory = try Self.size(memory, "-m") }
-    if let diskSize { request.resources.disk = try Self.size(diskSize, "-s") }
+    request.resources = try resources.resources()
     request.ports = try ports.flatMap { try PublishedPort.parse($0) }
     request.hostname = hostname
     request.autoRemove = remove
-    guard ["auto", "kvm", "tcg"].contains(accel) else {
-      throw EngineError(.invalidArgument, "--accel \(accel) is not possible", advice: "write auto, kvm or tcg")
-    }
-    request.accelerator = accel == "auto" ? nil : accel
+    request.cold = cold
+    request.accelerator = try resources.accelerator()
     return request
-  }
-
-  private static func size(_ text: String, _ flag: String) throws -> ByteQuantity {
-    guard let size = ByteQuantity(commandLine: text) else {
-      throw EngineError(.invalidArgument, "\(flag) \(text) is no size", advice: "write it as 512m, 2g or 1GiB")
-    }
-    return size
   }
 
   static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws

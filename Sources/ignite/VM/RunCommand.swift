@@ -24,6 +24,9 @@ struct RunCommand: AsyncParsableCommand {
     name: [.customShort("d"), .customLong("detach")], help: "Print the VM's UID once its process runs, and return.")
   var detach = false
 
+  @Flag(help: "Tell on standard error where the time to the first output went, in milliseconds.")
+  var timings = false
+
   @Argument(help: ArgumentHelp(ImageNames.sources), completion: .images)
   var image: String
 
@@ -54,6 +57,7 @@ struct RunCommand: AsyncParsableCommand {
       if !stays {
         try await started.running()
         Output.line(vm.metadata.uid)
+        if timings { TimingsReport.write() }
         return 0
       }
       return try await foreground(started, engine, interrupts)
@@ -73,6 +77,7 @@ struct RunCommand: AsyncParsableCommand {
       CommandLineTool.say(userMessage(error))
       return 125
     }
+    if timings { TimingsReport.write() }
     if create.remove, !ending.goesOn { await engine.discard(started.vm) }
     return ending.status
   }

@@ -14,6 +14,9 @@ struct StartCommand: AsyncParsableCommand {
   @Flag(name: [.customShort("i"), .customLong("interactive")], help: "Connect standard input; implies -a.")
   var interactive = false
 
+  @Flag(help: "Boot the kernel, rather than thaw a template of it.")
+  var cold = false
+
   @Argument(help: "Names or UIDs.", completion: .stoppedVMs)
   var vms: [String]
 
@@ -28,7 +31,7 @@ struct StartCommand: AsyncParsableCommand {
       for (query, vm) in zip(vms, found) {
         let stays = attach || interactive
         let started = try await engine.start(
-          vm, waitsForClient: stays, size: Terminal.size(), notify: CommandLineTool.say)
+          vm, waitsForClient: stays, size: Terminal.size(), cold: cold, notify: CommandLineTool.say)
         if stays {
           return try await Foreground.join(
             started, engine, interrupts, tty: started.vm.spec.process.tty, interactive: interactive

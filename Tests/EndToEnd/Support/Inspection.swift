@@ -14,6 +14,7 @@ struct VMView: Decodable {
     var supervisorPID: Int32?
     var hypervisorPID: Int32?
     var userID: UInt32?
+    var template: String?
   }
   var metadata: Metadata
   var status: Status
@@ -23,6 +24,7 @@ struct VMView: Decodable {
   var phase: String { status.phase }
   var message: String? { status.message }
   var supervisor: Int32? { status.supervisorPID }
+  var template: String? { status.template }
   var hypervisor: Int32? { status.hypervisorPID }
 }
 

@@ -31,6 +31,7 @@ actor Seed {
     try await seed.succeed("image", "import", "oci:\(layout):test", "--name", Ignite.image)
     // What is said once, measured once and probed once is over with.
     try await seed.succeed("run", "--rm", Ignite.image, "true")
+    try await seed.succeed("template", "build")
     return seed.folder
   }
 }

@@ -57,6 +57,10 @@ int guest_attach_mount(int descriptor, const char *target);
 int guest_remount_here_read_only(void);
 // Whether a path's mount or file system is read-only.
 int guest_is_read_only(const char *path);
+// move_mount(2): whether the kernel has it (Linux 5.2), a mount by its path, and its move to another.
+int guest_can_move_mounts(void);
+int guest_open_mount(const char *path);
+int guest_move_mount(int mount, const char *target);
 // Makes the current directory the root of this process, in place of the initial root.
 int guest_switch_root(void);
 void guest_restart(void);
