@@ -193,6 +193,7 @@ public enum TemplateKeeper {
       var entries = watched.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
       // What is deleted where it lies, rather than renamed first, tells nobody for as long as it is held open here.
       _ = poll(&entries, nfds_t(entries.count), Int32(min(left, leases.isEmpty ? 2 : 60)) * 1000)
+      if entries[1].revents != 0, let removal { drain(removal) }
       if !leases.isEmpty { idleSince = monotonicSeconds() }
       let before = leases.count
       // Nothing is ever said on a lease: what comes is its end.
@@ -209,18 +210,24 @@ public enum TemplateKeeper {
     }
   }
 
+  /// Takes what it says off, so that it wakes this process once.
+  private static func drain(_ watch: FileDescriptor) {
+    var said = [UInt8](repeating: 0, count: 4096)
+    while read(watch.number, &said, said.count) > 0 {}
+  }
+
   private static func openFiles() -> Int {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     return Int(clamping: min(UInt64(limit.rlim_cur), 65_536))
   }
 
-  /// Readable once the directory is renamed or deleted; nil where the system has no watch left.
+  /// Readable once the directory is renamed; nil where the system has no watch left.
   private static func watchRemoval(of directory: String) -> FileDescriptor? {
     let number = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
     guard number >= 0 else { return nil }
     let watch = FileDescriptor(number)
-    return inotify_add_watch(number, directory, UInt32(IN_MOVE_SELF | IN_DELETE_SELF)) >= 0 ? watch : nil
+    return inotify_add_watch(number, directory, UInt32(IN_MOVE_SELF)) >= 0 ? watch : nil
   }
 
   /// For `template ls`; always of the same length, so that no reader sees a half.
