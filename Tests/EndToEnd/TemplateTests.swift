@@ -218,7 +218,8 @@ import Testing
         try await withThrowingTaskGroup(of: Void.self) { group in
           for number in 0..<20 {
             group.addTask {
-              let said = try await ignite.succeed("run", "--rm", "-d", "--name", "n\(number)", Ignite.image, "sleep", "600")
+              let said = try await ignite.succeed(
+                "run", "--rm", "-d", "--name", "n\(number)", Ignite.image, "sleep", "600")
               #expect(try await ignite.succeed("exec", said, "echo", "\(number)") == "\(number)")
             }
           }

@@ -55,7 +55,8 @@ import Testing
     let configuration = try configuration(TinyKernel.idle)
     let memory = try MemoryFile.make("test")
     #expect(ftruncate(memory.number, 128 << 20) == 0)
-    let machine = try await hypervisor.startFreezable(configuration, memory: memory, confinement: MachineConfinement()) {}
+    let machine = try await hypervisor.startFreezable(configuration, memory: memory, confinement: MachineConfinement())
+    {}
     #expect(try await machine.status() == .running)
     let state = try await machine.freeze(through: scratch.path + "/state.sock", user: nil)
     #expect(access(scratch.path + "/state.sock", F_OK) != 0)

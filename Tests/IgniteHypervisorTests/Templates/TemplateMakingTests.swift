@@ -43,8 +43,9 @@ import Testing
     #expect(made == 1)
     #expect(scratch.names == [TemplateScratch.identity().key.hex])
     // Memory and state are the same maker's.
-    let opened = try #require(try store.open(TemplateScratch.identity(), keeper: TemplateScratch.program) { Issue.record("\($0)") })
-    #expect(try TemplateScratch.byte(of: opened.memory) == TemplateScratch.byte(of: opened.state))
+    let opened = try store.open(TemplateScratch.identity(), keeper: TemplateScratch.program) { Issue.record("\($0)") }
+    let template = try #require(opened)
+    #expect(try TemplateScratch.byte(of: template.memory) == TemplateScratch.byte(of: template.state))
   }
 
   @Test func aMakerThatGoesAwayLeavesNothing() throws {
