@@ -42,6 +42,9 @@ final class Console: @unchecked Sendable {
     }
   }
 
+  /// Writes something that the machine has not said.
+  func note(_ bytes: [UInt8]) { bytes.withUnsafeBytes { file.append($0) } }
+
   func write(_ bytes: [UInt8]) {
     bytes.withUnsafeBytes { file.append($0) }
     last.append(contentsOf: bytes.suffix(4096))

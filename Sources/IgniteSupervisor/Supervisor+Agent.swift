@@ -56,8 +56,8 @@ extension Supervisor {
     case .drained: break
     case .closed(let reason):
       agent = nil
-      // A thawed machine that goes now is booted instead.
-      if frozen != nil, phase == .starting || phase == .booting { return }
+      // A hypervisor that does not come up says itself why; a thawed machine that goes now is booted instead.
+      if phase == .starting || (frozen != nil && phase == .booting) { return }
       // The machine's own end tells more; give it the word.
       guard main.exit == nil, let reason else { return }
       fail("the guest's agent: \(reason)\(consoleTail())")

@@ -133,7 +133,7 @@ extension Supervisor {
     await network?.end()
     network = nil
     machine = nil
-    console?.write(Array("ignite: the template did not thaw, booting instead: \(reason)\n".utf8))
+    console?.note(Array("ignite: the template did not thaw, booting instead: \(reason)\n".utf8))
     tell(SpawnNotice(.thawFailed, message: reason))
   }
 

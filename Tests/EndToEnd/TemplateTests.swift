@@ -170,6 +170,24 @@ import Testing
     }
   }
 
+  /// A host that has no memory left for a machine: neither way starts it, and that says nothing of the template.
+  @Test func aHostThatIsShortOfMemory() async throws {
+    try await Ignite.with { ignite in
+      // The keeper is there before: it is no part of what is short.
+      try await ignite.succeed("run", "--rm", Ignite.image, "true")
+      let command = ignite.command(["run", Ignite.image, "true"])
+      let short = Program(
+        arguments: Ignite.wrap + ["/usr/bin/prlimit", "--as=1400000000", Ignite.program, "run", Ignite.image, "true"],
+        environment: command.environment)
+      let result = try await short.run()
+      #expect(result.status == 125)
+      #expect(result.errorText.contains("QEMU could not start the machine"), "\(result.errorText)")
+      #expect(result.errorText.contains("memory") && result.errorText.split(separator: "\n").count == 1)
+      #expect(try await ignite.vms().isEmpty)
+      #expect(try await ignite.templates().count == 1)
+    }
+  }
+
   @Test func aMemoryWithNothingInIt() async throws {
     try await Ignite.with { ignite in
       // Of a memory that is all zero the digest is that of its size: 512 MiB in eight bytes.
