@@ -87,6 +87,7 @@ struct LaunchPlan {
       guest: Self.guest(hostname: hostname, uid: uid, modules: seen.modules != nil),
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
     plan.template = template?.opened?.key.hex
+    plan.discards = vm.spec.autoRemove ? true : nil
     let made = LaunchPlan(
       vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
       plan: plan, files: files, template: template)

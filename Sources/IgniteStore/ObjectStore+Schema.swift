@@ -4,7 +4,7 @@ internal import IgniteSystem
 /// The schema and its migrations: every version of the database that was ever released stays here.
 func openDatabase(path: String) throws -> DatabaseQueue {
   var configuration = GRDB.Configuration()
-  configuration.busyMode = .timeout(10)
+  configuration.busyMode = .timeout(60)
   configuration.label = "ignite"
   configuration.prepareDatabase { db in
     try db.execute(sql: "PRAGMA journal_mode = WAL")

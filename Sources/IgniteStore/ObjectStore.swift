@@ -5,7 +5,7 @@ internal import IgniteSystem
 
 /// The SQLite object store, `ignite.db`: versioned objects under optimistic concurrency.
 ///
-/// SQLite runs on a thread of its own. Many processes may have the database open: WAL, a busy timeout of 10 s,
+/// SQLite runs on a thread of its own. Many processes may have the database open: WAL, a busy timeout of 60 s,
 /// BEGIN IMMEDIATE for every write, synchronous FULL. After each commit `ignite.db.rev` is touched for watchers.
 public actor ObjectStore {
   private let executor: ThreadExecutor

@@ -132,6 +132,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var waitsForClient: Bool
   /// The key of the template that it thaws, whose memory and state the supervisor inherits; nil boots.
   public var template: String?
+  /// The VM goes with its main process (`--rm`): nothing of its disk need be written back.
+  public var discards: Bool?
 
   public init(
     uid: String, name: String, paths: Paths, machine: MachineConfiguration, network: Network, guest: Guest,

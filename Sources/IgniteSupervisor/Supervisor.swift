@@ -208,6 +208,8 @@ public actor Supervisor {
 
   private func announceExit(_ status: ExitStatus) {
     sendToAttached(Frame(.exit, stream: 0, payload: status.encoded()))
+    // Nobody will see its disk again.
+    if plan.discards == true { return finish(Outcome(exitCode: status.shellStatus, failure: nil)) }
     agent?.send(Frame(.acknowledge, stream: Self.mainStream))
     // The guest has file systems to unmount; one that does not end is ended.
     loop.schedule(after: .seconds(15)) { [weak self] in
