@@ -26,7 +26,8 @@ import Testing
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-kernel", "/k/vmlinux", "-initrd", "/k/initrd", "-append",
         "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests audit=0 no_timer_check nokaslr mitigations=off "
-          + "tsc=reliable clocksource=tsc tsc_early_khz=2500000 lpj=5000000 lapic_timer_khz=1000000 ignite.x=1",
+          + "tsc=reliable clocksource=tsc tsc_early_khz=2500000 lpj=5000000 noreplace-smp "
+          + "lapic_timer_khz=1000000 ignite.x=1",
         "-chardev", "socket,id=control,fd=3,server=on,wait=off", "-mon", "chardev=control,mode=control",
         "-chardev", "socket,id=console,fd=5,server=on,wait=off", "-serial", "chardev:console",
         "-device", "virtio-serial-device,max_ports=2", "-chardev", "socket,id=agent,fd=4,server=on,wait=off",
