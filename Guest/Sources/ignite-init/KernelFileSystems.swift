@@ -4,6 +4,7 @@ import CGuest
 enum KernelFileSystems {
   private static let data = UInt(MS_NOSUID | MS_NODEV)
   /// Mounts that are to be moved, by where they go; empty for a kernel that cannot move them (before Linux 5.2).
+  /// Unsafe, as all such in this program: it has one thread.
   nonisolated(unsafe) private static var mounts: [(target: String, descriptor: Int32)] = []
 
   /// At the root that is there at boot.

@@ -19,6 +19,7 @@ enum Network {
     var gateway: String
   }
 
+  /// Unsafe: this program has one thread.
   nonisolated(unsafe) private static var prepared: Prepared?
 
   /// Brings the interface up before the freeze, with the address that clones will have. Its Ethernet address is its own

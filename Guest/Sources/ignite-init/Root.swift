@@ -5,7 +5,8 @@ import IgniteWire
 enum Root {
   private static let newRoot = "/newroot"
   /// What the initrd of a kernel without modules says is built in: a mount without a place.
-  private nonisolated(unsafe) static var builtinList: Int32 = -1
+  /// Unsafe: this program has one thread.
+  nonisolated(unsafe) private static var builtinList: Int32 = -1
 
   static func prepare() {
     for path in [newRoot, "/lower", "/rw"] { _ = guest_mkdir(path, 0o755) }
@@ -86,6 +87,7 @@ enum Root {
 
   private static let earlyModules = "/kernel-modules"
   private static let moduleFlags = UInt(MS_RDONLY | MS_NOSUID | MS_NODEV)
+  /// Unsafe: this program has one thread.
   nonisolated(unsafe) private static var modulesAreMounted = false
 
   @discardableResult

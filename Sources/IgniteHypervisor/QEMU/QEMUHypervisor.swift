@@ -52,38 +52,42 @@ public final class QEMUHypervisor: Hypervisor {
     _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement,
     whenListening: @Sendable () async -> Void
   ) async throws(HypervisorError) -> any Machine {
-    let machine = try await begin(configuration, network: network, confinement: confinement)
-    await whenListening()
-    return try await bring(machine, configuration) { machine throws(HypervisorError) in
-      // It was started halted, so that nothing that it does goes unseen.
-      try await machine.resume()
-    }
+    try await run(configuration, network: network, confinement: confinement, whenListening: whenListening)
   }
 
   public func startFreezable(
     _ configuration: MachineConfiguration, memory: FileDescriptor, confinement: MachineConfinement,
     whenListening: @Sendable () async -> Void
   ) async throws(HypervisorError) -> any Machine {
-    let machine = try await begin(
+    try await run(
       configuration, network: .neutral, confinement: confinement, memory: .shared,
-      descriptors: [.init(source: memory.number, place: QEMUArguments.Place.memory)])
-    await whenListening()
-    return try await bring(machine, configuration) { machine throws(HypervisorError) in try await machine.resume() }
+      descriptors: [.init(source: memory.number, place: QEMUArguments.Place.memory)], whenListening: whenListening)
   }
 
   public func thaw(
     _ frozen: FrozenMachine, _ configuration: MachineConfiguration, network: NetworkAttachment,
     confinement: MachineConfinement, whenListening: @Sendable () async -> Void
   ) async throws(HypervisorError) -> any Machine {
-    let machine = try await begin(
+    try await run(
       configuration, network: network, confinement: confinement, memory: .thawed,
       descriptors: [
         .init(source: frozen.memory.number, place: QEMUArguments.Place.memory),
         .init(source: frozen.state.number, place: QEMUArguments.Place.state),
-      ])
+      ], whenListening: whenListening)
+  }
+
+  /// Starts the process, has its channels connected to, and lets the machine go: it was halted until then, so that
+  /// nothing that it does goes unseen.
+  private func run(
+    _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement,
+    memory: QEMUArguments.Memory = .own, descriptors: [LaunchRequest.Descriptor] = [],
+    whenListening: @Sendable () async -> Void
+  ) async throws(HypervisorError) -> any Machine {
+    let begun = try await begin(
+      configuration, network: network, confinement: confinement, memory: memory, descriptors: descriptors)
     await whenListening()
-    return try await bring(machine, configuration) { machine throws(HypervisorError) in
-      try await machine.load(state: QEMUArguments.Place.state)
+    return try await bring(begun, configuration) { machine throws(HypervisorError) in
+      if memory == .thawed { try await machine.load(state: QEMUArguments.Place.state) }
       try await machine.resume()
     }
   }
@@ -105,7 +109,7 @@ public final class QEMUHypervisor: Hypervisor {
   /// Starts the process, its machine halted.
   private func begin(
     _ configuration: MachineConfiguration, network: NetworkAttachment, confinement: MachineConfinement,
-    memory: QEMUArguments.Memory = .own, descriptors: [LaunchRequest.Descriptor] = []
+    memory: QEMUArguments.Memory, descriptors: [LaunchRequest.Descriptor]
   ) async throws(HypervisorError) -> (QEMUMachine, FileDescriptor) {
     var configuration = configuration
     if configuration.timestampCounterKilohertz == nil, configuration.accelerator == .tcg {
@@ -234,7 +238,11 @@ public final class QEMUHypervisor: Hypervisor {
   // MARK: Version
 
   public func version() throws(HypervisorError) -> String {
-    let output = try Self.output(of: program, ["--version"])
+    try checkedVersion(in: try Self.output(of: program, ["--version"]))
+  }
+
+  /// The version in what `--version` printed, if it is new enough.
+  func checkedVersion(in output: String) throws(HypervisorError) -> String {
     guard let version = Self.version(in: output) else {
       throw HypervisorError(.startFailed, "\(program) --version says nothing that is a version")
     }

@@ -31,8 +31,8 @@ extension QEMUHypervisor {
       found.version = cached.version
       if cached == found, !found.version.isEmpty { return found }
     }
-    _ = try version()
     let said = try Self.output(of: program, ["--version"])
+    _ = try checkedVersion(in: said)
     found.version = said.split(separator: "\n").first.map(String.init) ?? ""
     if let data = try? JSONEncoder().encode(found) { HostCache.write(Array(data), to: path) }
     return found

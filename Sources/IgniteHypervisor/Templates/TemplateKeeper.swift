@@ -132,7 +132,7 @@ public enum TemplateKeeper {
     }
   }
 
-  /// Until the other one listens, or has ended.
+  /// Until the other one listens, or has ended. Blocking: this process has nothing else to do.
   private static func waitForOther(_ arguments: Arguments) -> Int32 {
     for _ in 0..<1000 {
       if (try? UnixSocket.connect(arguments.socket)) != nil { return 0 }
