@@ -50,16 +50,18 @@ struct UserNetworkChoice: Sendable {
       PublishedPort(
         address: $0.address, hostPort: $0.host, vmPort: $0.vm, transport: $0.protocol == "UDP" ? .udp : .tcp)
     }
-    let network =
-      mode == "Restricted"
-      ? UserNetwork.restricted(reason: "the configuration says so", advice: "set network.userMode: Auto")
-      : UserNetwork.choose()
+    let network = network(mode: mode)
     if mode == "Passt", case .restricted(let reason, let advice) = network {
       throw EngineError(.unavailable, "the network cannot be passt's: \(reason)", advice: advice)
     }
     // Asked before anything is started, so that a port that is taken is the command's error.
     try await ThreadExecutor.run { () throws(NetworkError) in try PublishedPort.check(ports) }
     return UserNetworkChoice(network: network, ports: ports)
+  }
+
+  static func network(mode: String) -> UserNetwork {
+    mode == "Restricted"
+      ? .restricted(reason: "the configuration says so", advice: "set network.userMode: Auto") : .choose()
   }
 
   var plan: SpawnPlan.Network {

@@ -6,6 +6,7 @@ public import IgniteImages
 internal import IgniteNetwork
 internal import IgniteOCI
 internal import IgniteStore
+internal import IgniteSupervisor
 internal import IgniteSystem
 
 extension Engine {
@@ -15,6 +16,19 @@ extension Engine {
   public func create(
     _ request: VMRequest, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> VM {
+    try await make(request, spares: false, notify: { _ in }, progress: progress).vm
+  }
+
+  /// A VM that is about to be started: made of a spare, where one of its kind waits.
+  public func createToStart(
+    _ request: VMRequest, notify: @escaping Notify, progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> VMToStart {
+    try await make(request, spares: true, notify: notify, progress: progress)
+  }
+
+  private func make(
+    _ request: VMRequest, spares: Bool, notify: Notify, progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> VMToStart {
     try check(request)
     try Self.checkRuns(request.platform, of: request.image)
     if let name = request.name,
@@ -40,23 +54,30 @@ extension Engine {
     spec.state = .stopped
     spec.network.ports = try ports(request.ports)
     // What it will run is decided at every start; that it can be decided is checked now.
-    _ = try ProcessPlanner(spec: spec, image: image.config.config, hostname: "vm").process()
+    let process = try ProcessPlanner(spec: spec, image: image.config.config, hostname: "vm").process()
 
-    var remembered = try await remember(spec, image: image, request: request)
+    let spare =
+      spares
+      ? try await claimSpare(
+        spec, image: image, kernel: kernel, isMachine: process.machine, accelerator: request.accelerator, notify: notify
+      )
+      : nil
+    var remembered = try await remember(spec, image: image, request: request, uid: spare?.uid)
     while remembered == nil {
       // It was removed between the look at its record and now.
       image = try await self.image(
         request.image, pull: request.pull == .never ? .never : .missing, progress: progress)
       try Task.checkCancellation()
-      remembered = try await remember(spec, image: image, request: request)
+      remembered = try await remember(spec, image: image, request: request, uid: spare?.uid)
     }
     guard let vm = remembered else { throw CancellationError() }
     Timeline.mark("store")
     do {
-      try await makeFiles(of: vm, image: image)
+      if spare == nil { try await makeFiles(of: vm, image: image) }
       Timeline.mark("disks")
-      return vm
+      return VMToStart(vm: vm, spare: spare)
     } catch {
+      spare?.claim.abandon()
       await discard(vm)
       throw error
     }
@@ -126,25 +147,32 @@ extension Engine {
   }
 
   /// Makes the VM's object, by which its base disk stays; nil where the image or its disk has just been removed.
-  private func remember(_ spec: VMSpec, image: ImportedImage, request: VMRequest) async throws -> VM? {
+  private func remember(
+    _ spec: VMSpec, image: ImportedImage, request: VMRequest, uid: String?
+  ) async throws -> VM? {
     try await contentStore.undisturbed {
       guard hasDisk(image), try await store.get(kind: Self.imageKind, namespace: "", name: image.name) != nil else {
         return nil
       }
-      return try await makeObject(spec, image: image, request: request)
+      return try await makeObject(spec, image: image, request: request, uid: uid)
     }
   }
 
-  private func makeObject(_ spec: VMSpec, image: ImportedImage, request: VMRequest) async throws -> VM {
+  private func makeObject(
+    _ spec: VMSpec, image: ImportedImage, request: VMRequest, uid: String?
+  ) async throws -> VM {
     var status = VMStatus()
     status.imageDigest = image.manifestDigest.description
     status.chainID = image.chainID.description
     status.baseDisk = image.disk
+    // What its journal says so far is a spare's.
+    status.journalOffset = uid.map { LaunchPlan.size(of: paths.journal($0)) } ?? 0
     var attempts = 0
     while true {
       attempts += 1
       let object = StoredObject(
-        kind: VM.kind, namespace: "default", name: request.name ?? ObjectName.random(), uid: ObjectName.makeUID(),
+        kind: VM.kind, namespace: "default", name: request.name ?? ObjectName.random(),
+        uid: uid ?? ObjectName.makeUID(),
         created: Date(), labels: request.labels, spec: try Self.encode(spec), status: try Self.encode(status))
       do {
         return try Self.vm(of: try await store.create(object))
@@ -157,7 +185,7 @@ extension Engine {
     }
   }
 
-  private func makeFiles(of vm: VM, image: ImportedImage) async throws {
+  func makeFiles(of vm: VM, image: ImportedImage) async throws {
     let uid = vm.metadata.uid
     let data = paths.vmData(uid)
     let plans = paths.plans(uid)

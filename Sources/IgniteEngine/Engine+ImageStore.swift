@@ -111,6 +111,7 @@ extension Engine {
       return request
     }
     guard let removed else { throw CancellationError() }
+    if !removed.isUntagged { try await endSpares { $0.baseDisk == removed.image.disk } }
     return RemovedImage(image: removed.image, isUntagged: removed.isUntagged, cleanup: report)
   }
 

@@ -96,6 +96,10 @@ extension Engine {
       if !request.dryRun { for image in doomed { try await forgetImage(image.name) } }
       return cleanup
     }
+    if !request.dryRun {
+      let disks = Set(doomed.map(\.disk))
+      try await endSpares { disks.contains($0.baseDisk) }
+    }
     var report = PruneReport()
     report.images = doomed
     report.cleanup = cleanup

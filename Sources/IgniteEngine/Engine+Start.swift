@@ -9,6 +9,15 @@ public import IgniteSupervisor
 public import IgniteSystem
 public import IgniteWire
 
+/// A VM that was made to be started.
+public struct VMToStart: Sendable {
+  public let vm: VM
+  let spare: ClaimedSpare?
+
+  /// Gives up its spare; what runs of a VM that has been started is ended with the VM.
+  public func abandon() { spare?.claim.abandon() }
+}
+
 /// A VM whose supervisor has just been started.
 public struct StartedVM: Sendable {
   public let vm: VM
@@ -27,11 +36,17 @@ public struct StartedVM: Sendable {
     if await notices.message(of: .thawFailed) != nil {
       let (store, key) = (engine.templates, template.key)
       _ = try? await ThreadExecutor.run { () throws(HypervisorError) in try store.drop(key) }
-    } else if template.opened != nil {
+    } else if template.isThawed {
+      try? engine.fillWarmPoolInBackground(template.request, image: vm.spec.image.oci)
       return
     }
     try? engine.buildTemplateInBackground(template.request, template.key)
   }
+}
+
+/// A spare that came to nothing once it had been claimed.
+private struct SpareLost: Error {
+  let reason: String
 }
 
 extension Engine {
@@ -47,13 +62,46 @@ extension Engine {
     accelerator: String? = nil, cold: Bool = false,
     notify: Notify
   ) async throws -> StartedVM {
+    try await start(
+      VMToStart(vm: vm, spare: nil), waitsForClient: waitsForClient, size: size, accelerator: accelerator, cold: cold,
+      notify: notify)
+  }
+
+  /// Starts a VM that was made for it, on its spare where it has one.
+  public func start(
+    _ made: VMToStart, waitsForClient: Bool, size: TerminalSize = TerminalSize(columns: 80, rows: 24),
+    accelerator: String? = nil, cold: Bool = false, notify: Notify
+  ) async throws -> StartedVM {
+    guard let spare = made.spare else {
+      return try await start(
+        made.vm, way: cold || made.vm.spec.cold == true ? .cold : .warm, waitsForClient: waitsForClient, size: size,
+        accelerator: accelerator, notify: notify)
+    }
+    do {
+      return try await start(
+        made.vm, way: .spare(spare), waitsForClient: waitsForClient, size: size, accelerator: accelerator,
+        notify: notify)
+    } catch let lost as SpareLost {
+      // It broke, or was ended, between two steps: its VM starts as any other.
+      notify("the hypervisor that was started ahead is gone, another one is started: \(lost.reason)")
+      spare.claim.abandon()
+      let vm = try Self.vm(of: try await object(made.vm.metadata.uid))
+      return try await start(
+        vm, way: .warm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, notify: notify)
+    }
+  }
+
+  private func start(
+    _ vm: VM, way: LaunchPlan.Way, waitsForClient: Bool, size: TerminalSize, accelerator: String?, notify: Notify
+  ) async throws -> StartedVM {
     try checkNotPaused(vm)
     if vm.status.phase.isActive {
       throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is running already")
     }
     let uid = vm.metadata.uid
-    // A supervisor that is about to end holds the lock for a moment longer.
-    let lock = try await lock(uid)
+    let spare: ClaimedSpare? = if case .spare(let spare) = way { spare } else { nil }
+    // A supervisor that is about to end holds the lock for a moment longer. A spare's holds it, and goes on.
+    let lock = spare == nil ? try await lock(uid) : nil
     var vm = try Self.vm(of: try await object(uid))
     guard vm.status.phase != .removing else {
       throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is being removed")
@@ -61,10 +109,10 @@ extension Engine {
     let built: LaunchPlan
     do {
       built = try await LaunchPlan.make(
-        engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator,
-        cold: cold || vm.spec.cold == true, notify: notify)
+        engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, way: way,
+        notify: notify)
     } catch {
-      lock.unlock()
+      lock?.unlock()
       throw error
     }
 
@@ -82,12 +130,17 @@ extension Engine {
     do {
       vm = try await write(vm)
       Timeline.mark("remember")
-      let reader = try await built.launch(lock: lock)
+      let reader = try await built.begin(lock: lock)
       try await reader.await(.listening)
-      lock.unlock()
+      lock?.unlock()
       return StartedVM(vm: vm, notices: reader, engine: self, template: built.template)
     } catch {
-      lock.unlock()
+      lock?.unlock()
+      if spare != nil, !(error is CancellationError), var again = try? Self.vm(of: try await object(uid)) {
+        again.status.phase = .created
+        _ = try? await write(again)
+        throw SpareLost(reason: userMessage(error))
+      }
       // The lock is free and the phase Starting: the next look would call the supervisor lost. Say what was wrong.
       if var failed = try? Self.vm(of: try await object(uid)) {
         failed.status.phase = .failed

@@ -23,6 +23,8 @@ public struct TemplateSummary: Codable, Sendable {
   public var keeper: Int32?
   /// How many VMs that keeper counts, those being started among them; absent without one.
   public var clones: Int?
+  /// How many hypervisors were started from it ahead, and wait.
+  public var spares: Int
 }
 
 extension Engine {
@@ -33,6 +35,7 @@ extension Engine {
     let cache = installationCache
     let kernelStore = KernelStore(root: paths.data)
     let rateCache = paths.data + "/tsc.json"
+    let waiting = try await waitingSpares()
     return try await ThreadExecutor.run { () throws(HypervisorError) in
       let installed = try? QEMUHypervisor().installation(cache: cache)
       let rate = TimestampCounter.kilohertz(cache: rateCache)
@@ -53,7 +56,8 @@ extension Engine {
           key: template.record.key.hex, kernel: identity.kernelName, cpus: identity.cpus, memory: identity.memoryBytes,
           size: template.bytes, created: template.record.created, lastUsed: template.lastUsed,
           hypervisor: identity.version, unusable: unusable, keeper: template.keeper,
-          clones: template.keeper.map { _ in template.clones })
+          clones: template.keeper.map { _ in template.clones },
+          spares: waiting.filter { $0.template == template.record.key.hex }.count)
       }
     }
   }
@@ -99,15 +103,13 @@ extension Engine {
   /// A kernel's templates go with it.
   func removeTemplates(ofKernel digest: Digest) async throws {
     let store = templates
-    try await ThreadExecutor.run { () throws(HypervisorError) in
-      for template in try store.list().templates where template.record.identity.kernel == digest.description {
-        try store.drop(template.record.key)
-      }
-    }
+    let listed = try await ThreadExecutor.run { () throws(HypervisorError) in try store.list().templates }
+    try await drop(listed.filter { $0.record.identity.kernel == digest.description }.map(\.record.key.hex))
   }
 
   private func drop(_ keys: [String]) async throws {
     let store = templates
+    try await endSpares { keys.contains($0.template) }
     try await ThreadExecutor.run { () throws(HypervisorError) in
       for key in keys.compactMap({ TemplateKey($0) }) { try store.drop(key) }
     }

@@ -38,12 +38,8 @@ extension Engine {
 
   /// Makes a template: boots a machine that is nobody's, and freezes it. nil where another process makes the same one.
   public func buildTemplate(_ request: TemplateRequest, notify: Notify) async throws -> TemplateRecord? {
-    var resources = VMSpec.Resources()
-    resources.cpus = request.cpus
-    resources.memory = ByteQuantity(bytes: request.memoryBytes)
-    resources.disk = ByteQuantity(bytes: request.diskBytes)
-    try Self.check(resources)
-    let shape = try await shape(request, notify: notify)
+    try Self.check(request.resources)
+    let shape = try await shape(request, kernel: try await kernel(request.kernel), notify: notify)
     let hypervisor = try QEMUHypervisor()
     let cache = installationCache
     let store = templates
@@ -62,8 +58,7 @@ extension Engine {
     }
   }
 
-  private func shape(_ request: TemplateRequest, notify: Notify) async throws -> MachineShape {
-    let kernel = try await kernel(request.kernel)
+  func shape(_ request: TemplateRequest, kernel: ImportedKernel, notify: Notify) async throws -> MachineShape {
     let store = KernelStore(root: paths.data)
     let initPath = try Installation.guestInit(environment: environment)
     let initrd = try await ThreadExecutor.run { () throws(ImageError) in
@@ -129,23 +124,41 @@ extension Engine {
   /// Has a template of that shape made by another process, which takes what time others leave.
   func buildTemplateInBackground(_ request: TemplateRequest, _ key: TemplateKey) throws {
     guard configuration.templates.automatic, !templates.isTried(key) else { return }
-    var arguments = [
-      "ignite", "template", "build", "--background", "--cpus", "\(request.cpus)", "--memory",
-      "\(request.memoryBytes >> 20)m", "--size", "\(request.diskBytes)", "--base-size", "\(request.baseBytes)",
-      "--data-dir", paths.data, "--run-dir", paths.run,
-    ]
-    if let kernel = request.kernel { arguments += ["--kernel-image", kernel] }
-    if let accelerator = request.accelerator { arguments += ["--accel", accelerator] }
-    if request.isMachine { arguments += ["--boot", "machine"] }
+    try launchInBackground(
+      ["template", "build", "--background", "--base-size", "\(request.baseBytes)"] + request.arguments)
+  }
+
+  /// Starts this program for what nobody waits for.
+  func launchInBackground(_ arguments: [String]) throws {
     var kept: [String: String] = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"]
     for name in ["HOME", "XDG_CONFIG_HOME", "IGNITE_TEMPLATES", "IGNITE_LIBEXEC", "TMPDIR"] {
       kept[name] = environment[name]
     }
     var process = LaunchRequest(
-      executable: try Installation.executable(), arguments: arguments, environment: kept, newSession: true,
-      workingDirectory: "/")
+      executable: try Installation.executable(),
+      arguments: ["ignite"] + arguments.prefix(2) + ["--data-dir", paths.data, "--run-dir", paths.run]
+        + arguments.dropFirst(2), environment: kept, newSession: true, workingDirectory: "/")
     // It does what this command could do itself.
     process.keepsRights = true
     _ = try IgniteSystem.launch(process)
+  }
+}
+
+extension TemplateRequest {
+  var resources: VMSpec.Resources {
+    var resources = VMSpec.Resources()
+    resources.cpus = cpus
+    resources.memory = ByteQuantity(bytes: memoryBytes)
+    resources.disk = ByteQuantity(bytes: diskBytes)
+    return resources
+  }
+
+  /// As options of a command.
+  var arguments: [String] {
+    var words = ["--cpus", "\(cpus)", "--memory", "\(memoryBytes >> 20)m", "--size", "\(diskBytes)"]
+    if let kernel { words += ["--kernel-image", kernel] }
+    if let accelerator { words += ["--accel", accelerator] }
+    if isMachine { words += ["--boot", "machine"] }
+    return words
   }
 }

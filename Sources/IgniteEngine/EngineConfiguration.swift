@@ -24,6 +24,7 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
   public var network = Network()
   public var users = Users()
   public var templates = Templates()
+  public var warmPool = WarmPool()
   public var images = Images()
   /// What is said of single registries.
   public var registries: [RegistrySettings] = []
@@ -87,11 +88,14 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
           }
         }
       case "templates": try mergeTemplates(value, file: file)
+      case "warmPool": try mergeWarmPool(value, file: file)
       case "images": try mergeImages(value, file: file)
       case "registries": try mergeRegistries(value, file: file)
       case "transfers": try mergeTransfers(value, file: file)
       default:
-        throw Self.unknown(key, file, known: ["network", "users", "templates", "images", "registries", "transfers"])
+        throw Self.unknown(
+          key, file,
+          known: ["network", "users", "templates", "warmPool", "images", "registries", "transfers"])
       }
     }
   }

@@ -20,8 +20,21 @@ struct LaunchPlan {
   private let plan: SpawnPlan
   /// Where the VM's files are on the host.
   private let files: Layout
+  private let way: Way
   /// nil where the VM starts cold by wish.
   let template: Template?
+
+  /// How the machine is brought up.
+  enum Way: Sendable {
+    /// The kernel boots.
+    case cold
+    /// From the template of its kind, where there is one.
+    case warm
+    /// On this spare, whose files and template it takes over.
+    case spare(ClaimedSpare)
+    /// As a spare itself.
+    case ahead(SpareKind)
+  }
 
   /// Paths of the VM's files: on the host, or as its supervisor sees them in a root of its own.
   private struct Layout {
@@ -37,8 +50,8 @@ struct LaunchPlan {
   }
 
   static func make(
-    engine: Engine, vm: VM, waitsForClient: Bool, size: TerminalSize, accelerator wanted: String?, cold: Bool,
-    notify: Engine.Notify
+    engine: Engine, vm: VM, waitsForClient: Bool, size: TerminalSize, accelerator wanted: String?,
+    way: Way, notify: Engine.Notify
   ) async throws -> LaunchPlan {
     let uid = vm.metadata.uid
     let image = try engine.imageOfVM(uid)
@@ -80,23 +93,37 @@ struct LaunchPlan {
       MachineShape.Files(
         vmlinux: seen.vmlinux, initrd: seen.initrd, modules: seen.modules, base: seen.base,
         disk: seen.data + "/disk.ext4", run: seen.run), macAddress: GuestAddressing.macAddress(uid: uid))
-    let template = cold ? nil : try await Template.find(shape, vm: vm, engine: engine, notify: notify)
+    let template: Template? =
+      switch way {
+      case .cold: nil
+      case .spare(let spare): Template(spare.kind, shape)
+      case .warm, .ahead: try await Template.find(shape, vm: vm, engine: engine, notify: notify)
+      }
     var plan = SpawnPlan(
       uid: uid, name: vm.metadata.name, paths: SpawnPlan.Paths(data: seen.data, run: seen.run), machine: machine,
       network: network.plan,
       guest: Self.guest(hostname: hostname, uid: uid, modules: seen.modules != nil),
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
-    plan.template = template?.opened?.key.hex
+    plan.template = template?.isThawed == true ? template?.key.hex : nil
     plan.discards = vm.spec.autoRemove ? true : nil
+    if case .ahead = way {
+      guard plan.template != nil else {
+        throw EngineError(
+          .notFound, "there is no template of this kind to start hypervisors from",
+          advice: "make it by starting such a VM, or with `ignite template build`")
+      }
+      plan.spare = SpawnPlan.Spare(
+        socket: seen.run + "/" + SpareKind.socketName, idle: engine.configuration.warmPool.keepIdle)
+    }
     let made = LaunchPlan(
       vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
-      plan: plan, files: files, template: template)
+      plan: plan, files: files, way: way, template: template)
     try await made.prepareFiles()
     return made
   }
 
   /// A file's size in bytes; 0 where it cannot be looked at, which whoever opens it says better.
-  private static func size(of path: String) -> UInt64 {
+  static func size(of path: String) -> UInt64 {
     var info = stat()
     return stat(path, &info) == 0 ? UInt64(max(0, info.st_size)) : 0
   }
@@ -115,15 +142,18 @@ struct LaunchPlan {
     let files = files
     let plan = try JSONEncoder().encode(plan)
     let userID = userID
+    let isThere = if case .spare = way { true } else { false }
     try await ThreadExecutor.run { () throws -> Void in
-      try FileTree.remove(files.run)
-      guard mkdir(files.run, 0o700) == 0 else { throw SystemError("make the directory \(files.run)") }
+      if !isThere {
+        try FileTree.remove(files.run)
+        guard mkdir(files.run, 0o700) == 0 else { throw SystemError("make the directory \(files.run)") }
+      }
       // An earlier start's plan is read-only.
       unlink(files.plan)
       let planFile = try FileDescriptor.open(files.plan, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o444)
       let written = plan.withUnsafeBytes { write(planFile.number, $0.baseAddress, $0.count) }
       guard written == plan.count else { throw SystemError("write \(files.plan)") }
-      guard let userID else { return }
+      guard let userID, !isThere else { return }
       // A fresh VM's files are root's; later ones are the VM's own already.
       for path in [files.run, files.data, files.data + "/disk.ext4"] where lchown(path, userID, userID) != 0 {
         throw SystemError("give \(path) to user \(userID)")
@@ -150,8 +180,27 @@ struct LaunchPlan {
     status.set(network.condition(time: now))
   }
 
+  /// Has the VM's supervisor run it.
+  /// - Parameter lock: the VM's; nil where its spare's supervisor holds it.
+  func begin(lock: FileLock?) async throws -> NoticeReader {
+    if case .spare(let spare) = way { return try await hand(to: spare) }
+    guard let lock else { throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is not locked") }
+    return try await launch(lock: lock)
+  }
+
+  /// Makes the spare's supervisor this VM's.
+  private func hand(to spare: ClaimedSpare) async throws -> NoticeReader {
+    let pipe = try FileDescriptor.pipe()
+    let path = files.plan
+    try await ThreadExecutor.run { () throws(SystemError) in
+      try spare.claim.make(plan: try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW), notices: pipe.write)
+    }
+    pipe.write.close()
+    return NoticeReader(pipe: pipe.read)
+  }
+
   /// Starts the supervisor. It inherits the VM's lock; the caller gives up its own hold on it.
-  func launch(lock: FileLock) async throws -> NoticeReader {
+  private func launch(lock: FileLock) async throws -> NoticeReader {
     let pipe = try FileDescriptor.pipe()
     let executable = try Installation.executable()
     let request = try self.request(executable: executable, notices: pipe.write, lock: lock)

@@ -9,6 +9,22 @@ extension LaunchPlan {
     var opened: OpenedTemplate?
     var key: TemplateKey
     var request: TemplateRequest
+    /// A spare was thawed from it.
+    var isOfSpare = false
+
+    var isThawed: Bool { opened != nil || isOfSpare }
+
+    private init(opened: OpenedTemplate?, key: TemplateKey, request: TemplateRequest) {
+      self.opened = opened
+      self.key = key
+      self.request = request
+    }
+
+    init?(_ kind: SpareKind, _ shape: MachineShape) {
+      guard let key = TemplateKey(kind.template) else { return nil }
+      self.init(opened: nil, key: key, request: TemplateRequest(shape))
+      isOfSpare = true
+    }
 
     /// nil where templates are turned off, or cannot be had. No failure with a template fails a start.
     static func find(
@@ -21,14 +37,6 @@ extension LaunchPlan {
           try shape.identity(hypervisor, cache: cache)
         })
       else { return nil }
-      var request = TemplateRequest()
-      request.kernel = shape.kernel.name
-      request.cpus = shape.cpus
-      request.memoryBytes = shape.memoryBytes
-      request.diskBytes = shape.diskBytes
-      request.baseBytes = shape.baseBytes
-      request.isMachine = !shape.kernelArguments.isEmpty
-      request.accelerator = shape.accelerator.accelerator.rawValue
       let store = engine.templates
       let program = try Installation.executable()
       // Of what goes wrong with a template one line is said, and the VM starts cold.
@@ -44,7 +52,20 @@ extension LaunchPlan {
         }
       }
       if let said { notify(said) }
-      return Template(opened: opened, key: identity.key, request: request)
+      return Template(opened: opened, key: identity.key, request: TemplateRequest(shape))
     }
+  }
+}
+
+extension TemplateRequest {
+  init(_ shape: MachineShape) {
+    self.init()
+    kernel = shape.kernel.name
+    cpus = shape.cpus
+    memoryBytes = shape.memoryBytes
+    diskBytes = shape.diskBytes
+    baseBytes = shape.baseBytes
+    isMachine = !shape.kernelArguments.isEmpty
+    accelerator = shape.accelerator.accelerator.rawValue
   }
 }

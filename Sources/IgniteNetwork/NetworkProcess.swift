@@ -41,9 +41,18 @@ public final class NetworkProcess: Sendable {
     fileprivate var errors: FileDescriptor
   }
 
+  /// The two ends of the socket that frames pass through, for a hypervisor that is there before its passt.
+  public struct Frames: Sendable {
+    public var hypervisors: FileDescriptor
+    public var passts: FileDescriptor
+
+    public init() throws(SystemError) { (hypervisors, passts) = try UnixSocket.pair() }
+  }
+
   /// Starts passt without waiting for it; `ready` has to follow.
+  /// - Parameter frames: the socket; nil makes one.
   public static func begin(
-    _ settings: PasstSettings, isolation: Isolation? = nil
+    _ settings: PasstSettings, isolation: Isolation? = nil, frames: Frames? = nil
   ) async throws(NetworkError) -> Begun {
     try await ThreadExecutor.run { () throws(NetworkError) -> Begun in
       guard isExecutable(settings.program) else {
@@ -51,7 +60,7 @@ public final class NetworkProcess: Sendable {
       }
       try PublishedPort.check(settings.ports)
       do throws(SystemError) {
-        return try launch(settings, isolation: isolation)
+        return try launch(settings, isolation: isolation, frames: frames)
       } catch {
         throw NetworkError(error)
       }
@@ -78,8 +87,10 @@ public final class NetworkProcess: Sendable {
   /// Waits for its end, which comes with the hypervisor's.
   public func exited() async -> ProcessEnd { await child.exited(on: loop) }
 
-  private static func launch(_ settings: PasstSettings, isolation: Isolation?) throws(SystemError) -> Begun {
-    let (ours, theirs) = try UnixSocket.pair()
+  private static func launch(
+    _ settings: PasstSettings, isolation: Isolation?, frames given: Frames?
+  ) throws(SystemError) -> Begun {
+    let frames = if let given { given } else { try Frames() }
     let output = try FileDescriptor.pipe()
     let errors = try FileDescriptor.pipe()
     // passt opens its standard output anew, by name, to write its pid there: the pipe must be its user's.
@@ -90,12 +101,12 @@ public final class NetworkProcess: Sendable {
       LaunchRequest(
         executable: settings.program, arguments: ["passt"] + settings.arguments(),
         environment: ["PATH": "/usr/bin:/bin"], standardOutput: output.write.number,
-        standardError: errors.write.number, descriptors: [.init(source: theirs.number, place: PasstSettings.place)],
+        standardError: errors.write.number,
+        descriptors: [.init(source: frames.passts.number, place: PasstSettings.place)],
         workingDirectory: "/", isolation: isolation, limits: [.noCore, .openFiles(65_536)]))
     output.write.close()
     errors.write.close()
-    theirs.close()
-    return Begun(socket: ours, child: child, output: output.read, errors: errors.read)
+    return Begun(socket: frames.hypervisors, child: child, output: output.read, errors: errors.read)
   }
 
   /// Blocking, for the 10 milliseconds that passt takes, and for 10 seconds at most: waits until something comes on the

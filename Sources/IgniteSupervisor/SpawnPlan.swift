@@ -117,6 +117,19 @@ public struct SpawnPlan: Codable, Sendable {
     }
   }
 
+  /// How a spare waits: thawed, configured, halted, and nobody's VM yet.
+  public struct Spare: Codable, Sendable {
+    /// Where it is asked for; see `SpareClaim`.
+    public var socket: String
+    /// Seconds after which it ends, when nobody has.
+    public var idle: Int64
+
+    public init(socket: String, idle: Int64) {
+      self.socket = socket
+      self.idle = idle
+    }
+  }
+
   public static let currentVersion = 1
   public var version = SpawnPlan.currentVersion
   public var uid: String
@@ -134,6 +147,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var template: String?
   /// The VM goes with its main process (`--rm`): nothing of its disk need be written back.
   public var discards: Bool?
+  /// Set for a spare: what process it runs is told by another plan, once a VM is made of it.
+  public var spare: Spare?
 
   public init(
     uid: String, name: String, paths: Paths, machine: MachineConfiguration, network: Network, guest: Guest,
@@ -152,7 +167,10 @@ public struct SpawnPlan: Codable, Sendable {
 
   /// Reads a plan and checks its version.
   public static func read(path: String) throws -> SpawnPlan {
-    let file = try FileDescriptor.open(path, 0)
+    try read(from: try FileDescriptor.open(path, 0), path: path)
+  }
+
+  static func read(from file: FileDescriptor, path: String) throws -> SpawnPlan {
     var bytes = [UInt8](repeating: 0, count: 4 << 20)
     let count = try retrying("read \(path)") { readAll(file.number, &bytes) }
     let plan = try JSONDecoder().decode(SpawnPlan.self, from: Data(bytes.prefix(count)))
@@ -170,6 +188,8 @@ public struct SpawnNotice: Codable, Equatable, Sendable {
     case listening
     /// The main process was executed.
     case running
+    /// The spare waits to be asked for.
+    case spare
     /// The template did not thaw, for the reason in `message`; the VM boots instead.
     case thawFailed
     /// It came to nothing; `code` and `message` say why.

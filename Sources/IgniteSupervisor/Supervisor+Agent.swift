@@ -51,6 +51,7 @@ extension Supervisor {
       case 0: if frame.type == .event { console?.write(Array("ignite-init: ".utf8) + frame.payload + [10]) }
       case Self.configureStream: handleConfigured(frame)
       case Self.mainStream: handleMain(frame)
+      case spare.stream: handleRehearsal(frame)
       default: if !clockWasSet(frame) { passToClient(frame) }
       }
     case .drained: break

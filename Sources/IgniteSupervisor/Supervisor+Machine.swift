@@ -34,13 +34,17 @@ extension Supervisor {
     }
     Timeline.mark("network")
     guard outcome == nil else { return }
-    phase = .booting
+    phase = plan.spare == nil ? .booting : .spare
     networkIsReady = true
     watch(started, number: number)
     configureWhenReady()
     watchBoot(number)
+    try await noteBooted(started)
+  }
+
+  func noteBooted(_ machine: any Machine) async throws {
     var booted = JournalEntry(.booted)
-    booted.hypervisor = started.identity
+    booted.hypervisor = machine.identity
     booted.network = self.network?.identity
     booted.template = frozen == nil ? nil : plan.template
     try await journal.append(booted, waits: false)
@@ -71,12 +75,13 @@ extension Supervisor {
       }
       return (.user(restricted: true, ports: forwards), nil)
     case .passt(let settings):
-      let begun = try await NetworkProcess.begin(settings)
+      if plan.spare != nil { spare.frames = try NetworkProcess.Frames() }
+      let begun = try await NetworkProcess.begin(settings, frames: spare.frames)
       return (.stream(begun.socket), begun)
     }
   }
 
-  private func finishNetwork(_ begun: NetworkProcess.Begun?) async throws {
+  func finishNetwork(_ begun: NetworkProcess.Begun?) async throws {
     guard let begun, case .passt(let settings) = plan.network else { return }
     network = try await NetworkProcess.ready(begun, settings, loop: loop)
   }
@@ -105,7 +110,7 @@ extension Supervisor {
     machineEnded(end)
   }
 
-  private func watchBoot(_ number: Int) {
+  func watchBoot(_ number: Int) {
     let limit = frozen == nil ? Self.bootTimeout : Self.thawTimeout
     loop.schedule(after: limit) { [weak self] in
       self?.assumeIsolated { supervisor in

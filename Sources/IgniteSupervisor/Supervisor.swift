@@ -20,15 +20,17 @@ public actor Supervisor {
   }
 
   enum Phase: String {
-    case starting, booting, running, ending
+    /// `spare`: the machine is nobody's yet.
+    case starting, spare, booting, running, ending
   }
 
-  let plan: SpawnPlan
+  /// Replaced when a VM is made of a spare.
+  var plan: SpawnPlan
   let hypervisor: any Hypervisor
   let loop: EventLoop
   let journal: Journal
   /// Where the command that started us reads how far we are; lines of `SpawnNotice`.
-  private let notices: FileDescriptor
+  private var notices: FileDescriptor
   private let lock: FileDescriptor
 
   var phase = Phase.starting
@@ -51,6 +53,7 @@ public actor Supervisor {
   var lastAgentStream: UInt32 = Supervisor.mainStream
   var main = MainProcess()
   var pause = PauseState()
+  var spare = SpareState()
   private var listener: FileDescriptor?
   private(set) var outcome: Outcome?
   private var waiting: CheckedContinuation<Outcome, Never>?
@@ -101,6 +104,25 @@ public actor Supervisor {
   // MARK: Up
 
   private func bringUp() async throws {
+    if let settings = plan.spare {
+      guard let claim = try await waitAsSpare(settings) else { return }
+      Timeline.reset()
+      take(claim)
+      try await listen()
+      return try await become(claim)
+    }
+    try await listen()
+    console = try Console(path: plan.paths.console)
+    guard frozen != nil else { return try await startMachine() }
+    do {
+      try await startMachine()
+    } catch  where frozen != nil {
+      await bootInstead(userMessage(error))
+      try await startMachine()
+    }
+  }
+
+  private func listen() async throws {
     unlink(plan.paths.spawnSocket)
     let listener = try UnixSocket.listen(plan.paths.spawnSocket)
     self.listener = listener
@@ -111,15 +133,13 @@ public actor Supervisor {
     try await journal.append(entry, waits: false)
     tell(SpawnNotice(.listening))
     Timeline.mark("supervisor")
+  }
 
-    console = try Console(path: plan.paths.console)
-    guard frozen != nil else { return try await startMachine() }
-    do {
-      try await startMachine()
-    } catch  where frozen != nil {
-      await bootInstead(userMessage(error))
-      try await startMachine()
-    }
+  /// From now on it is the VM that the plan tells of.
+  func take(_ claim: SpareClaim.Received) {
+    plan = claim.plan
+    notices = claim.notices
+    attachAwaited = plan.waitsForClient
   }
 
   func machineEnded(_ end: MachineEnd) {
@@ -159,15 +179,21 @@ public actor Supervisor {
 
   /// Called when the guest has opened its side, and when a client has joined: configures once both are there.
   func configureWhenReady() {
-    guard agentOpen, networkIsReady, !attachAwaited, phase == .booting, !main.requested else { return }
+    guard agentOpen, networkIsReady else { return }
+    if phase == .spare { return rehearse() }
+    guard !attachAwaited, phase == .booting, !main.requested else { return }
     main.requested = true
     do {
-      let configuration = try plan.guest.configuration(wallClock: wallClock(), entropy: entropy())
-      agent?.send(Frame(.request, stream: Self.configureStream, payload: configuration.encoded()))
+      try sendConfiguration()
       agent?.send(Frame(.request, stream: Self.mainStream, payload: plan.process.request().encoded()))
     } catch {
       fail(userMessage(error))
     }
+  }
+
+  func sendConfiguration() throws {
+    let configuration = try plan.guest.configuration(wallClock: wallClock(), entropy: entropy())
+    agent?.send(Frame(.request, stream: Self.configureStream, payload: configuration.encoded()))
   }
 
   func clientJoined() {
@@ -228,6 +254,7 @@ public actor Supervisor {
     phase = .ending
     waiting?.resume(returning: outcome)
     waiting = nil
+    resumeSpare()
   }
 
   // MARK: Down
@@ -257,7 +284,7 @@ public actor Supervisor {
     for path in [
       plan.paths.spawnSocket, plan.machine.agentSocketPath, plan.machine.controlSocketPath,
       plan.machine.consoleSocketPath,
-    ] { unlink(path) }
+    ] + [plan.spare?.socket].compactMap(\.self) { unlink(path) }
     await closeClients()
     loop.stop()
   }

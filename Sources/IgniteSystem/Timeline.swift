@@ -32,6 +32,9 @@ public enum Timeline {
   /// Takes back marks, where what they stand for begins anew.
   public static func remove(_ steps: Set<String>) { state.withLock { $0.removeAll { steps.contains($0.step) } } }
 
+  /// Takes back all marks.
+  public static func reset() { state.withLock { $0 = [] } }
+
   /// Adds what another process marked.
   public static func add(_ others: [Mark]) { state.withLock { $0 += others.prefix(64) } }
 

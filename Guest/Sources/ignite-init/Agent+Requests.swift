@@ -85,14 +85,21 @@ extension Agent {
   private var malformed: GuestError { GuestError("the request is malformed") }
 
   private func configure(_ frame: Frame) throws(GuestError) {
-    guard !configured else { throw GuestError("the guest has been configured") }
+    guard main == nil, !isMachine else { throw GuestError("the guest has been configured") }
     let configuration: Configuration
     do throws(MessageError) { configuration = try Configuration(decoding: frame.payload) } catch { throw malformed }
-    do throws(GuestError) { try ignite_init.configure(configuration) } catch {
+    do throws(GuestError) {
+      if let before = self.configuration {
+        try configureAgain(configuration, before: before)
+      } else {
+        try ignite_init.configure(configuration)
+      }
+    } catch {
       Console.log(error.text)
       throw error
     }
-    configured = true
+    self.configuration = configuration
+    self.configuration?.entropy = []
     respond(frame.stream, Response())
   }
 

@@ -16,7 +16,8 @@ final class Agent {
   var loop = EventLoop()
   var processes: [GuestProcess] = []
   var launcher = Launcher()
-  var configured = false
+  /// What the host said last; nil before it has.
+  var configuration: Configuration?
   /// The program that takes this one's place as PID 1 has been started.
   var isMachine = false
   /// The table of mounts, in machine mode.
@@ -35,6 +36,8 @@ final class Agent {
   }
 
   func watchPort() { loop.watch(port.descriptor, events: guest_event_input | guest_event_output, role: .port) }
+
+  var configured: Bool { configuration != nil }
 
   var main: GuestProcess? { processes.first { $0.isMain } }
 

@@ -9,7 +9,7 @@ extension KernelStore {
   static let firstModuleInode: UInt32 = 2
 
   /// The initial ramdisk of a kernel with that `ignite-init`: made when it is not there, since `ignite-init` is upgraded
-  /// independently of the kernels. Blocking; some milliseconds when it is there.
+  /// independently of the kernels. Blocking; below a millisecond when it is there.
   ///
   /// Its name tells its content: `initrd-<12 hex digits>`, of the modules' archive and of `ignite-init`. Those made with
   /// other versions of `ignite-init` are removed when a new one is made.
@@ -20,6 +20,36 @@ extension KernelStore {
   }
 
   func initrd(
+    for kernel: ImportedKernel, initPath: String, in directory: String
+  ) throws(ImageError) -> String {
+    // Reading and hashing it takes some milliseconds of each start, so its file's identity is remembered.
+    let identity = Self.identity(initPath)
+    let memo = "\(directory)/initrd.of"
+    if let identity, let known = try? FileByteSource(path: memo).readAll(limit: 4096) {
+      let words = String(decoding: known, as: UTF8.self).split(separator: "\n").map(String.init)
+      if words.count == 2, words[0] == identity, words[1].hasPrefix("initrd-"), !words[1].contains("/") {
+        let path = "\(directory)/\(words[1])"
+        if access(path, R_OK) == 0 { return path }
+      }
+    }
+    let path = try makeInitrd(for: kernel, initPath: initPath, in: directory)
+    if let identity {
+      let name = path.split(separator: "/").last.map(String.init) ?? ""
+      // Without it the next start hashes again.
+      try? AtomicFile.write(Array("\(identity)\n\(name)\n".utf8), to: memo)
+    }
+    return path
+  }
+
+  /// What changes with a file's content: device, inode, size, and both times in nanoseconds.
+  private static func identity(_ path: String) -> String? {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return nil }
+    let times = [info.st_mtim, info.st_ctim].map { "\($0.tv_sec).\($0.tv_nsec)" }
+    return "\(info.st_dev) \(info.st_ino) \(info.st_size) \(times.joined(separator: " "))"
+  }
+
+  private func makeInitrd(
     for kernel: ImportedKernel, initPath: String, in directory: String
   ) throws(ImageError) -> String {
     let program = try Self.program(initPath)

@@ -5,7 +5,8 @@ enum TimingsReport {
   /// What the steps are, in the order in which they come.
   private static let meanings = [
     "arguments": "read the command line", "open": "open the store", "resolve": "find kernel and image",
-    "store": "remember the VM", "disks": "make its disk", "plan": "prepare its start", "remember": "remember its start",
+    "spare": "take a hypervisor that waits", "store": "remember the VM", "disks": "make its disk",
+    "plan": "prepare its start", "remember": "remember its start",
     "spawn": "start its supervisor", "supervisor": "the supervisor listens", "network": "start its network",
     "hypervisor": "start its hypervisor", "thaw": "thaw the template", "boot": "boot the kernel",
     "configure": "set the guest up", "process": "start its process", "first output": "wait for its output",

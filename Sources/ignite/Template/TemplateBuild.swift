@@ -42,14 +42,7 @@ struct TemplateBuild: AsyncParsableCommand {
   }
 
   private func request() throws -> TemplateRequest {
-    let wanted = try resources.resources()
-    var request = TemplateRequest()
-    request.kernel = resources.kernel
-    request.cpus = wanted.cpus
-    request.memoryBytes = wanted.memory.bytes
-    request.diskBytes = wanted.disk.bytes
-    request.accelerator = try resources.accelerator()
-    request.isMachine = try CreateOptions.choice(boot, "--boot", [BootMode.process, .machine]) == .machine
+    var request = try resources.template(boot: boot)
     if let baseSize { request.baseBytes = baseSize }
     return request
   }

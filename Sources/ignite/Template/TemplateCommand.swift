@@ -6,7 +6,9 @@ internal import IgniteEngine
 struct TemplateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "template", abstract: "Manage templates: kernels booted and frozen, which VMs start from.",
-    subcommands: [TemplateList.self, TemplateBuild.self, TemplateRemove.self, TemplatePrune.self])
+    subcommands: [
+      TemplateList.self, TemplateBuild.self, TemplateFill.self, TemplateRemove.self, TemplatePrune.self,
+    ])
 }
 
 struct TemplateList: AsyncParsableCommand {
@@ -29,7 +31,9 @@ struct TemplateList: AsyncParsableCommand {
       return
     }
     if format == .json { return try Output.json(templates) }
-    var table = Table(["KEY", "KERNEL", "CPUS", "MEMORY", "SIZE", "CREATED", "LAST USED", "KEEPER", "CLONES", "STATE"])
+    var table = Table([
+      "KEY", "KERNEL", "CPUS", "MEMORY", "SIZE", "CREATED", "LAST USED", "KEEPER", "CLONES", "SPARES", "STATE",
+    ])
     let now = Date()
     for template in templates {
       table.add([
@@ -37,7 +41,7 @@ struct TemplateList: AsyncParsableCommand {
         ByteQuantity(bytes: template.memory).rounded, ByteQuantity(bytes: template.size).rounded,
         Output.span(now.timeIntervalSince(template.created)) + " ago",
         Output.span(now.timeIntervalSince(template.lastUsed)) + " ago", template.keeper.map { "\($0)" } ?? "-",
-        template.clones.map { "\($0)" } ?? "-", template.unusable ?? "ready",
+        template.clones.map { "\($0)" } ?? "-", "\(template.spares)", template.unusable ?? "ready",
       ])
     }
     FileHandleOutput.standardOutput.write(table.text())

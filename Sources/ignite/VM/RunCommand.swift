@@ -47,12 +47,15 @@ struct RunCommand: AsyncParsableCommand {
 
   private func run(_ request: VMRequest, _ interrupts: Interrupts) async throws -> Int32 {
     let engine = try await global.engine()
-    let vm = try await withImportProgress { progress in try await engine.create(request, progress: progress) }
+    let made = try await withImportProgress { progress in
+      try await engine.createToStart(request, notify: CommandLineTool.say, progress: progress)
+    }
+    let vm = made.vm
     do {
       // A machine has no process to stay with; its console is stayed at where that is asked for.
       let stays = try !detach && (process.interactive || process.tty || !engine.isMachine(vm))
       let started = try await engine.start(
-        vm, waitsForClient: stays, size: Terminal.size(), accelerator: request.accelerator,
+        made, waitsForClient: stays, size: Terminal.size(), accelerator: request.accelerator,
         notify: CommandLineTool.say)
       if !stays {
         try await started.running()
@@ -63,6 +66,7 @@ struct RunCommand: AsyncParsableCommand {
       return try await foreground(started, engine, interrupts)
     } catch {
       // A VM whose process never ran is of no use to anybody.
+      made.abandon()
       await engine.discard(vm)
       throw error
     }

@@ -11,6 +11,7 @@ struct TemplateView: Decodable {
   var unusable: String?
   var keeper: Int32?
   var clones: Int?
+  var spares: Int
 }
 
 extension Ignite {
