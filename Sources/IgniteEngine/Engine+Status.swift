@@ -79,9 +79,9 @@ extension Engine {
     guard let path = Cgroup.hierarchy().map({ "\($0)/ignite/\(uid)" }), access(path, F_OK) == 0 else { return }
     let cgroup = Cgroup(path: path)
     try? cgroup.kill()
-    for _ in 0..<1000 where access(path, F_OK) == 0 {
+    for _ in 0..<1000 {
       do throws(SystemError) {
-        try cgroup.remove()
+        return try cgroup.remove()
       } catch {
         guard error.code == EBUSY else { throw error }
         try await Task.sleep(for: .milliseconds(2))

@@ -86,7 +86,9 @@ public actor Journal {
     entries: [JournalEntry], offset: UInt64
   ) {
     let file = try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-    var bytes = [UInt8](repeating: 0, count: Int(maximumSize))
+    let size = max(0, lseek(file.number, 0, SEEK_END))
+    let left = UInt64(size) > offset ? UInt64(size) - offset : 0
+    var bytes = [UInt8](repeating: 0, count: Int(min(left, UInt64(maximumSize))))
     let count = try retrying("read \(path)") { pread(file.number, &bytes, bytes.count, off_t(clamping: offset)) }
     let decoder = JSONDecoder()
     decoder.dateDecodingStrategy = .iso8601
