@@ -110,10 +110,11 @@ public enum TemplateKeeper {
     let told = FileDescriptor(3)
     guard let arguments = Arguments(words), fcntl(3, F_SETFD, FD_CLOEXEC) == 0 else { return 1 }
     do throws(HypervisorError) {
-      guard let lock = try system({ () throws(SystemError) in try FileLock.tryLock(arguments.lock) }) else {
+      guard let lock = try system({ () throws(SystemError) in try TemplateLock.take(arguments.lock) }) else {
         // Another one is at it: who started us waits for its socket.
         return waitForOther(arguments)
       }
+      defer { lock.release() }
       // What an earlier one said of itself.
       _ = ftruncate(lock.descriptor.number, 0)
       let held = try load(arguments)
@@ -124,7 +125,6 @@ public enum TemplateKeeper {
       told.close()
       serve(arguments, held, listener, lock)
       unlink(arguments.socket)
-      withExtendedLifetime(lock) {}
       return 0
     } catch {
       tell(told, (error.code == .damaged ? "damaged: " : "failed: ") + error.message)
@@ -136,8 +136,8 @@ public enum TemplateKeeper {
   private static func waitForOther(_ arguments: Arguments) -> Int32 {
     for _ in 0..<1000 {
       if (try? UnixSocket.connect(arguments.socket)) != nil { return 0 }
-      if let lock = try? FileLock.tryLock(arguments.lock) {
-        lock.unlock()
+      if let lock = try? TemplateLock.take(arguments.lock) {
+        lock.release()
         return 1
       }
       usleep(10_000)
@@ -180,7 +180,7 @@ public enum TemplateKeeper {
 
   /// Until nobody has had a lease for long enough, or until the template is removed: clones have its memory mapped, and go
   /// on without a keeper.
-  private static func serve(_ arguments: Arguments, _ held: Held, _ listener: FileDescriptor, _ lock: FileLock) {
+  private static func serve(_ arguments: Arguments, _ held: Held, _ listener: FileDescriptor, _ lock: TemplateLock) {
     // Some stay free: a connection that cannot be taken would wake this loop for ever.
     let mostLeases = openFiles() - 32
     let removal = watchRemoval(of: arguments.directory)
@@ -231,7 +231,7 @@ public enum TemplateKeeper {
   }
 
   /// For `template ls`; always of the same length, so that no reader sees a half.
-  private static func write(leases: Int, to lock: FileLock) {
+  private static func write(leases: Int, to lock: TemplateLock) {
     func padded(_ number: Int) -> String { String(repeating: " ", count: max(0, 10 - "\(number)".count)) + "\(number)" }
     let text = Array("\(padded(Int(getpid()))) \(padded(leases))\n".utf8)
     _ = pwrite(lock.descriptor.number, text, text.count, 0)

@@ -70,7 +70,7 @@ extension TemplateStore {
   }
 }
 
-/// The lock of whoever makes a template; its file is there only while somebody holds it, or died with it.
+/// The lock of whoever makes a template, or keeps its memory; its file is there only while somebody holds it, or died with it.
 struct TemplateLock: Sendable {
   private let path: String
   private let lock: FileLock
@@ -87,6 +87,8 @@ struct TemplateLock: Sendable {
     }
     return nil
   }
+
+  var descriptor: FileDescriptor { lock.descriptor }
 
   func release() {
     unlink(path)

@@ -48,6 +48,12 @@ final class Ignite: Sendable {
       guard FileManager.default.fileExists(atPath: "\(seed)/data/\(name)") else { continue }
       try await run(wrap + ["/bin/cp", "--remove-destination", "\(seed)/data/\(name)", file])
     }
+    let used = """
+      for file in "$1"/templates/*/used; do
+        [ ! -e "$file" ] || { cp -p "$file" "$file.own" && mv "$file.own" "$file"; }
+      done
+      """
+    try await run(wrap + ["/bin/sh", "-c", used, "used", ignite.folder + "/data"])
     return ignite
   }
 
