@@ -71,17 +71,6 @@ struct UserNetworkChoice: Sendable {
     }
   }
 
-  /// What it needs in a root of its own.
-  var programs: [String] {
-    if case .passt(let program) = network { return PasstSettings(program: program).programs }
-    return []
-  }
-
-  var mounts: [Isolation.Mount] {
-    if case .passt = network { return PasstSettings.mounts }
-    return []
-  }
-
   func condition(time: Date) -> Condition {
     switch network {
     case .passt:

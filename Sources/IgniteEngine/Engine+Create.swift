@@ -72,6 +72,7 @@ extension Engine {
     }
     guard let vm = remembered else { throw CancellationError() }
     Timeline.mark("store")
+    CrashPoint.pass(.createRemembered)
     do {
       if spare == nil { try await makeFiles(of: vm, image: image) }
       Timeline.mark("disks")
@@ -200,8 +201,10 @@ extension Engine {
         for directory in [data, plans] where mkdir(directory, 0o700) != 0 {
           throw SystemError("make the directory \(directory)")
         }
+        CrashPoint.pass(.createDirectories)
         try record.write(to: URL(filePath: imagePath))
         try WritableDisk.create(path: disk, size: size, label: "ignite-overlay")
+        CrashPoint.pass(.createDisk)
       } catch {
         guard let full = ImageError.wantOfSpace(error) else { throw error }
         throw full.explained("the VM's disk", before: space, needed: 0)

@@ -26,6 +26,16 @@ extension Engine {
           "kernel", .failed, "no kernel is imported",
           advice: "ignite kernel import apt:linux-image-cloud-amd64"))
     }
+    let leftovers = try await collectGarbage(dryRun: true)
+    if leftovers.isEmpty {
+      checks.append(HostCheck("leftovers", .ok, "everything is accounted for"))
+    } else {
+      let names = leftovers.prefix(3).map { "\($0.kind.rawValue) \($0.name)" }.joined(separator: ", ")
+      checks.append(
+        HostCheck(
+          "leftovers", .warning, "\(leftovers.count) things that no object accounts for: \(names)",
+          advice: "take them back: ignite gc"))
+    }
     return checks
   }
 }

@@ -79,11 +79,16 @@ extension Engine {
   public func wait(_ vm: VM) async throws -> VM {
     let path = paths.vmLock(vm.metadata.uid)
     var pause = Duration.milliseconds(5)
-    while try FileLock.tryLock(path, shared: true) == nil {
+    while true {
+      if let lock = try FileLock.tryLock(path, shared: true) {
+        lock.unlock()
+        // Where its supervisor was lost, another one takes its place now.
+        let current = try await self.vm(vm.metadata.uid)
+        if !current.status.phase.isActive { return current }
+      }
       try await Task.sleep(for: pause)
       pause = min(pause * 2, .milliseconds(200))
     }
-    return try await self.vm(vm.metadata.uid)
   }
 
   /// Waits for the supervisor's end.
@@ -117,7 +122,9 @@ extension Engine {
       current.status.phase = .removing
       current = (try? await write(current)) ?? current
     }
+    CrashPoint.pass(.removeRemembered)
     try await endRemains(of: current)
+    CrashPoint.pass(.removeEnded)
     let data = paths.vmData(uid)
     let run = paths.vmRun(uid)
     let plans = paths.plans(uid)
@@ -126,7 +133,9 @@ extension Engine {
       try FileTree.remove(plans)
       try FileTree.remove(run)
     }
+    CrashPoint.pass(.removeFiles)
     try await store.delete(uid: uid)
+    CrashPoint.pass(.removeForgotten)
     unlink(paths.vmLock(uid))
   }
 

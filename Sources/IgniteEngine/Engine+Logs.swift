@@ -20,7 +20,9 @@ extension Engine {
     let lock = paths.vmLock(vm.metadata.uid)
     while true {
       // Whether it has ended is asked before the rest is read, so that nothing written until then is missed.
-      let ended = try FileLock.tryLock(lock, shared: true) != nil
+      var ended = FileLock.isHeld(lock) == false
+      // Where its supervisor was lost, another one takes its place now.
+      if ended, let now = try? await self.vm(vm.metadata.uid), now.status.phase.isActive { ended = false }
       try await reader.rest().forEach(body)
       if ended { return }
       try await Task.sleep(for: .milliseconds(50))

@@ -117,6 +117,7 @@ extension Engine {
     }
 
     Timeline.mark("plan")
+    CrashPoint.pass(.startPlanned)
     // First remember, then start.
     vm.spec.state = .running
     vm.status.phase = .starting
@@ -130,7 +131,9 @@ extension Engine {
     do {
       vm = try await write(vm)
       Timeline.mark("remember")
+      CrashPoint.pass(.startRemembered)
       let reader = try await built.begin(lock: lock)
+      CrashPoint.pass(.startLaunched)
       try await reader.await(.listening)
       lock?.unlock()
       return StartedVM(vm: vm, notices: reader, engine: self, template: built.template)
@@ -173,12 +176,27 @@ extension Engine {
     guard vm.status.phase.isActive else { throw notRunning(vm) }
     if !evenPaused { try checkNotPaused(vm) }
     do {
-      return try await SpawnClient.connect(path: paths.vmRun(vm.metadata.uid) + "/spawn.sock", loop: loop)
+      return try await connect(to: vm, loop: loop)
     } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
       throw EngineError(
         .wrongState, "the VM \"\(vm.metadata.name)\" takes no commands now",
         advice: "it is about to start or to end; try again",
         cause: error)
+    }
+  }
+
+  /// A supervisor that is coming up, be it as a successor, holds the lock and does not listen yet.
+  private func connect(to vm: VM, loop: EventLoop) async throws -> SpawnClient {
+    let path = paths.vmRun(vm.metadata.uid) + "/spawn.sock"
+    var attempts = 0
+    while true {
+      do {
+        return try await SpawnClient.connect(path: path, loop: loop)
+      } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
+        attempts += 1
+        guard attempts < 100, FileLock.isHeld(paths.vmLock(vm.metadata.uid)) else { throw error }
+        try await Task.sleep(for: .milliseconds(20))
+      }
     }
   }
 

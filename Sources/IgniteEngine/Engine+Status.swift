@@ -40,10 +40,16 @@ extension Engine {
     let lock = vm.status.phase.isActive ? try FileLock.tryLock(paths.vmLock(vm.metadata.uid)) : nil
     defer { lock?.unlock() }
     var changed = try fold(&vm)
-    if lock != nil, vm.status.phase.isActive {
+    if let lock, vm.status.phase.isActive {
+      guard let reason = await replaceSupervisor(of: vm, lock: lock) else {
+        _ = try fold(&vm)
+        return vm
+      }
       try await endRemains(of: vm)
+      // What the successor said of its own failure, if it came so far.
+      _ = try fold(&vm)
       vm.status.phase = .failed
-      vm.status.message = "supervisor lost"
+      vm.status.message = "supervisor lost: \(reason)"
       vm.status.exitCode = 125
       vm.status.finishedAt = Date()
       changed = true
@@ -68,6 +74,11 @@ extension Engine {
       let start = entries.lastIndex { $0.event == .starting } ?? entries.startIndex
       for identity in entries[start...].flatMap({ [$0.supervisor, $0.hypervisor, $0.network] }).compactMap(\.self)
       where isOwn(identity, of: vm) { try await end(identity) }
+      // A supervisor that died before it had written of its hypervisor: as root both are in the VM's cgroup.
+      if vm.status.userID == nil, getuid() != 0, !entries[start...].contains(where: { $0.event == .booted }) {
+        let disk = paths.writableDisk(uid)
+        for identity in ProcessHandle.find(program: "qemu-system-x86_64", argument: disk) { try await end(identity) }
+      }
     }
     try await removeCgroup(of: uid)
     for name in ["spawn.sock", "agent.sock", "qmp.sock", "console.sock"] { unlink("\(paths.vmRun(uid))/\(name)") }
@@ -90,7 +101,7 @@ extension Engine {
   }
 
   /// The journal is written by the VM's user, who must not choose what root ends.
-  private func isOwn(_ identity: ProcessIdentity, of vm: VM) -> Bool {
+  func isOwn(_ identity: ProcessIdentity, of vm: VM) -> Bool {
     var status = stat()
     guard stat("/proc/\(identity.pid)", &status) == 0 else { return false }
     return status.st_uid == vm.status.userID ?? getuid()
@@ -118,6 +129,7 @@ extension VMStatus {
     case .booted:
       hypervisorPID = entry.hypervisor?.pid
       template = entry.template
+    case .adopted: supervisorPID = entry.supervisor?.pid
     case .running:
       phase = .running
       startedAt = entry.time

@@ -54,11 +54,12 @@ extension Engine {
     let vms = try await vms()
     let images = try await imageRecords()
     let kernels = try await kernelRecords()
+    let spares = try await spares().map(\.uid)
     try await store.close()
     let root = paths.data
     let store = contentStore
     let measured = try await ThreadExecutor.run { () throws -> Measure in
-      var measure = Measure(uids: Set(vms.map(\.metadata.uid)))
+      var measure = Measure(uids: Set(vms.map(\.metadata.uid)).union(spares))
       measure.abandoned = Set(try store.abandoned() + KernelStore(root: root).abandoned().map(\.path))
       try FileTree.walk(root) { measure.add($0) }
       return measure

@@ -19,7 +19,7 @@ struct LaunchPlan {
   private let userID: UInt32?
   private let plan: SpawnPlan
   /// Where the VM's files are on the host.
-  private let files: Layout
+  private let files: VMFiles
   private let way: Way
   /// nil where the VM starts cold by wish.
   let template: Template?
@@ -34,19 +34,6 @@ struct LaunchPlan {
     case spare(ClaimedSpare)
     /// As a spare itself.
     case ahead(SpareKind)
-  }
-
-  /// Paths of the VM's files: on the host, or as its supervisor sees them in a root of its own.
-  private struct Layout {
-    var data: String
-    var run: String
-    var plan: String
-    var base: String
-    var vmlinux: String
-    var initrd: String
-    var modules: String?
-
-    static let isolatedPlan = "/ignite/spawn.json"
   }
 
   static func make(
@@ -64,7 +51,7 @@ struct LaunchPlan {
     let accelerator = try await AcceleratorChoice.make(wanted, paths: engine.paths, notify: notify)
     let isRoot = getuid() == 0
     let userID = isRoot ? try await engine.allocateUser(uid) : nil
-    let files = Layout(
+    let files = VMFiles(
       data: engine.paths.vmData(uid), run: engine.paths.vmRun(uid), plan: engine.paths.plan(uid),
       base: "\(engine.paths.data)/disks/\(image.disk)", vmlinux: store.vmlinux(of: kernel), initrd: initrd,
       modules: store.modulesDisk(of: kernel))
@@ -75,8 +62,8 @@ struct LaunchPlan {
     }
     let seen =
       isRoot
-      ? Layout(
-        data: "/vm", run: "/run/vm", plan: Layout.isolatedPlan, base: "/ignite/base.ext4", vmlinux: "/ignite/vmlinux",
+      ? VMFiles(
+        data: "/vm", run: "/run/vm", plan: VMFiles.isolatedPlan, base: "/ignite/base.ext4", vmlinux: "/ignite/vmlinux",
         initrd: "/ignite/initrd", modules: files.modules.map { _ in "/ignite/modules.ext4" })
       : files
 
@@ -137,10 +124,17 @@ struct LaunchPlan {
       nameServers: [GuestAddressing.nameServer], searchDomains: [])
   }
 
+  /// What its supervisor runs in.
+  private var supervisor: SupervisorLaunch {
+    SupervisorLaunch(
+      uid: vm.metadata.uid, userID: userID, files: files, network: plan.network,
+      usesKVM: accelerator.accelerator == .kvm)
+  }
+
   /// Directories and files with their owners, and the plan.
   private func prepareFiles() async throws {
     let files = files
-    let plan = try JSONEncoder().encode(plan)
+    let (plan, supervisor) = (plan, supervisor)
     let userID = userID
     let isThere = if case .spare = way { true } else { false }
     try await ThreadExecutor.run { () throws -> Void in
@@ -148,11 +142,7 @@ struct LaunchPlan {
         try FileTree.remove(files.run)
         guard mkdir(files.run, 0o700) == 0 else { throw SystemError("make the directory \(files.run)") }
       }
-      // An earlier start's plan is read-only.
-      unlink(files.plan)
-      let planFile = try FileDescriptor.open(files.plan, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o444)
-      let written = plan.withUnsafeBytes { write(planFile.number, $0.baseAddress, $0.count) }
-      guard written == plan.count else { throw SystemError("write \(files.plan)") }
+      try supervisor.write(plan)
       guard let userID, !isThere else { return }
       // A fresh VM's files are root's; later ones are the VM's own already.
       for path in [files.run, files.data, files.data + "/disk.ext4"] where lchown(path, userID, userID) != 0 {
@@ -185,7 +175,7 @@ struct LaunchPlan {
   func begin(lock: FileLock?) async throws -> NoticeReader {
     if case .spare(let spare) = way { return try await hand(to: spare) }
     guard let lock else { throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is not locked") }
-    return try await launch(lock: lock)
+    return try await supervisor.launch(lock: lock, template: template?.opened)
   }
 
   /// Makes the spare's supervisor this VM's.
@@ -197,52 +187,6 @@ struct LaunchPlan {
     }
     pipe.write.close()
     return NoticeReader(pipe: pipe.read)
-  }
-
-  /// Starts the supervisor. It inherits the VM's lock; the caller gives up its own hold on it.
-  private func launch(lock: FileLock) async throws -> NoticeReader {
-    let pipe = try FileDescriptor.pipe()
-    let executable = try Installation.executable()
-    let request = try self.request(executable: executable, notices: pipe.write, lock: lock)
-    _ = try await ThreadExecutor.run { () throws(SystemError) in try IgniteSystem.launch(request) }
-    pipe.write.close()
-    return NoticeReader(pipe: pipe.read)
-  }
-
-  private func request(executable: String, notices: FileDescriptor, lock: FileLock) throws -> LaunchRequest {
-    let uid = vm.metadata.uid
-    var request = LaunchRequest(
-      executable: executable,
-      arguments: ["ignite-spawn", userID == nil ? files.plan : Layout.isolatedPlan],
-      environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"],
-      descriptors: [.init(source: notices.number, place: 3), .init(source: lock.descriptor.number, place: 4)],
-      newSession: true, workingDirectory: userID == nil ? "/" : nil, limits: [.noCore, .openFiles(4096)])
-    if let opened = template?.opened {
-      request.descriptors += [
-        .init(source: opened.memory.number, place: 5), .init(source: opened.state.number, place: 6),
-        .init(source: opened.lease.number, place: 7),
-      ]
-    }
-    guard let userID else { return request }
-    // Where it is missing the driver says so.
-    let qemu = try QEMUHypervisor.find() ?? QEMUHypervisor().program
-    var mounts = Isolation.system(
-      programs: [qemu] + network.programs, thisProgram: true, kvm: accelerator.accelerator == .kvm)
-    mounts += [
-      .bind(source: files.data, target: "/vm", .writable),
-      .bind(source: files.run, target: "/run/vm", .writable),
-      .bind(source: files.plan, target: Layout.isolatedPlan, []),
-      .bind(source: files.base, target: "/ignite/base.ext4", []),
-      .bind(source: files.vmlinux, target: "/ignite/vmlinux", []),
-      .bind(source: files.initrd, target: "/ignite/initrd", []),
-    ]
-    if let modules = files.modules {
-      mounts.append(.bind(source: modules, target: "/ignite/modules.ext4", []))
-    }
-    mounts += network.mounts
-    request.isolation = Isolation(uid: userID, gid: userID, mounts: mounts)
-    request.cgroup = Cgroup.create(uid).cgroup
-    return request
   }
 }
 

@@ -178,6 +178,13 @@ public actor ObjectStore {
     }
   }
 
+  /// Who has numbers of a pool.
+  public func owners(pool: String) throws -> [String] {
+    try read { db in
+      try String.fetchAll(db, sql: "SELECT owner FROM allocations WHERE pool = ? ORDER BY number", arguments: [pool])
+    }
+  }
+
   /// Gives back a number that no object's end gives back.
   public func release(pool: String, owner: String) throws {
     try write { db in

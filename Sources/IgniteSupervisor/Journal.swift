@@ -13,6 +13,8 @@ public struct JournalEntry: Codable, Equatable, Sendable {
     case running
     /// The machine stands still, and goes on.
     case paused, resumed
+    /// A successor has taken the place of a lost supervisor; `supervisor` tells its process.
+    case adopted
     /// The main process has ended with `exitCode`.
     case exited
     /// The VM could not start or broke down; `message` says why, `exitCode` what a command returns (125 to 127).

@@ -130,6 +130,17 @@ public struct SpawnPlan: Codable, Sendable {
     }
   }
 
+  /// What a lost supervisor has left running.
+  public struct Successor: Codable, Sendable {
+    public var hypervisor: ProcessIdentity
+    public var isPaused: Bool
+
+    public init(hypervisor: ProcessIdentity, isPaused: Bool) {
+      self.hypervisor = hypervisor
+      self.isPaused = isPaused
+    }
+  }
+
   public static let currentVersion = 1
   public var version = SpawnPlan.currentVersion
   public var uid: String
@@ -149,6 +160,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var discards: Bool?
   /// Set for a spare: what process it runs is told by another plan, once a VM is made of it.
   public var spare: Spare?
+  /// Set for a supervisor that takes the place of a lost one.
+  public var successor: Successor?
 
   public init(
     uid: String, name: String, paths: Paths, machine: MachineConfiguration, network: Network, guest: Guest,

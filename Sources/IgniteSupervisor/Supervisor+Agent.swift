@@ -46,6 +46,7 @@ extension Supervisor {
       // A thawed guest has been booted already: what it takes to answer belongs to its configuration.
       if frozen == nil { Timeline.mark("boot") }
       configureWhenReady()
+      stepTaken()
     case .frame(let frame):
       switch frame.stream {
       case 0: if frame.type == .event { console?.write(Array("ignite-init: ".utf8) + frame.payload + [10]) }

@@ -12,6 +12,7 @@ extension Supervisor {
   /// Starts network and hypervisor, side by side; the machine runs when it returns.
   func startMachine() async throws {
     let (attachment, begun) = try await beginNetwork()
+    CrashPoint.pass(.supervisorNetwork)
     machines += 1
     let number = machines
     agentOpen = false
@@ -21,6 +22,7 @@ extension Supervisor {
     let started = try await startHypervisor(attachment)
     Timeline.mark(frozen == nil ? "hypervisor" : "thaw")
     machine = started
+    CrashPoint.pass(.supervisorMachine)
     do {
       try await network
       if let connectionFailure { throw connectionFailure }
@@ -48,6 +50,7 @@ extension Supervisor {
     booted.network = self.network?.identity
     booted.template = frozen == nil ? nil : plan.template
     try await journal.append(booted, waits: false)
+    CrashPoint.pass(.supervisorBooted)
   }
 
   private func startHypervisor(_ attachment: NetworkAttachment) async throws -> any Machine {
@@ -86,7 +89,7 @@ extension Supervisor {
     network = try await NetworkProcess.ready(begun, settings, loop: loop)
   }
 
-  private func connect() {
+  func connect() {
     do {
       try connectConsole()
       try connectAgent()
@@ -95,7 +98,7 @@ extension Supervisor {
     }
   }
 
-  private func watch(_ machine: any Machine, number: Int) {
+  func watch(_ machine: any Machine, number: Int) {
     Task { [weak self] in
       let end = await machine.ended()
       await self?.machineEnded(end, number: number)

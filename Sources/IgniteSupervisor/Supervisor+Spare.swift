@@ -11,8 +11,6 @@ struct SpareState {
   /// The agent's stream of the rehearsal; nil before it.
   var stream: UInt32?
   var isRehearsed = false
-  /// Who waits for the next of its steps.
-  var waiting: CheckedContinuation<Void, Never>?
   var listener: FileDescriptor?
   /// The connection of who has asked for it.
   var asked: FileDescriptor?
@@ -38,7 +36,7 @@ extension Supervisor {
       self?.assumeIsolated { $0.fail("the spare did not answer within \(Self.rehearsalTimeout)") }
     }
     configureWhenReady()
-    await nextSpareStep { spare.isRehearsed }
+    await until { spare.isRehearsed }
     loop.cancelTimer(timer)
     guard outcome == nil, let machine else { return nil }
     try await machine.pause()
@@ -51,7 +49,7 @@ extension Supervisor {
       self?.assumeIsolated { $0.finish(Outcome(exitCode: 0, failure: nil)) }
     }
     tell(SpawnNotice(.spare))
-    await nextSpareStep { spare.asked != nil }
+    await until { spare.asked != nil }
     loop.cancelTimer(idle)
     stopAsking(settings)
     guard outcome == nil, let asked = spare.asked else { return nil }
@@ -123,7 +121,7 @@ extension Supervisor {
 
   private func endRehearsal() {
     spare.isRehearsed = true
-    resumeSpare()
+    stepTaken()
   }
 
   // MARK: Steps
@@ -133,7 +131,7 @@ extension Supervisor {
       return
     }
     spare.asked = socket
-    resumeSpare()
+    stepTaken()
   }
 
   /// Who has connected too finds the connection closed.
@@ -143,14 +141,5 @@ extension Supervisor {
     loop.cancelWatch(listener.number)
     listener.close()
     spare.listener = nil
-  }
-
-  private func nextSpareStep(_ isDone: () -> Bool) async {
-    while outcome == nil, !isDone() { await withCheckedContinuation { spare.waiting = $0 } }
-  }
-
-  func resumeSpare() {
-    spare.waiting?.resume()
-    spare.waiting = nil
   }
 }

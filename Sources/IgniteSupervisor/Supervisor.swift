@@ -59,6 +59,8 @@ public actor Supervisor {
   private var waiting: CheckedContinuation<Outcome, Never>?
   private var attachAwaited: Bool
   private var closing: CheckedContinuation<Void, Never>?
+  /// Who waits for the next step on the way up.
+  private var awaitingStep: CheckedContinuation<Void, Never>?
   /// Why a console or agent could not be connected to.
   var connectionFailure: (any Error)?
   /// A machine's end, of which its console has still to tell.
@@ -104,6 +106,10 @@ public actor Supervisor {
   // MARK: Up
 
   private func bringUp() async throws {
+    if let successor = plan.successor {
+      try await listen(as: .adopted)
+      return try await takeOver(successor)
+    }
     if let settings = plan.spare {
       guard let claim = try await waitAsSpare(settings) else { return }
       Timeline.reset()
@@ -122,17 +128,18 @@ public actor Supervisor {
     }
   }
 
-  private func listen() async throws {
+  private func listen(as event: JournalEntry.Event = .starting) async throws {
     unlink(plan.paths.spawnSocket)
     let listener = try UnixSocket.listen(plan.paths.spawnSocket)
     self.listener = listener
     try loop.watch(listener.number, for: .read) { [weak self] _ in self?.assumeIsolated { $0.acceptClients() } }
     try watchStarter()
-    var entry = JournalEntry(.starting)
+    var entry = JournalEntry(event)
     entry.supervisor = .current
     try await journal.append(entry, waits: false)
     tell(SpawnNotice(.listening))
     Timeline.mark("supervisor")
+    CrashPoint.pass(.supervisorListening)
   }
 
   /// From now on it is the VM that the plan tells of.
@@ -210,6 +217,7 @@ public actor Supervisor {
     let journal = journal
     Task {
       try? await journal.append(JournalEntry(.running))
+      CrashPoint.pass(.supervisorRunning)
       var notice = SpawnNotice(.running)
       notice.marks = Timeline.marks
       self.tell(notice)
@@ -228,6 +236,7 @@ public actor Supervisor {
       var entry = JournalEntry(.exited)
       entry.exitCode = status.shellStatus
       try? await journal.append(entry)
+      CrashPoint.pass(.supervisorExited)
       self.announceExit(status)
     }
   }
@@ -247,6 +256,16 @@ public actor Supervisor {
     finish(Outcome(exitCode: code, failure: message))
   }
 
+  /// Waits for a step of the way up; also for the end, which comes in its place.
+  func until(_ isDone: () -> Bool) async {
+    while outcome == nil, !isDone() { await withCheckedContinuation { awaitingStep = $0 } }
+  }
+
+  func stepTaken() {
+    awaitingStep?.resume()
+    awaitingStep = nil
+  }
+
   /// The first outcome counts.
   func finish(_ outcome: Outcome) {
     guard self.outcome == nil else { return }
@@ -254,7 +273,7 @@ public actor Supervisor {
     phase = .ending
     waiting?.resume(returning: outcome)
     waiting = nil
-    resumeSpare()
+    stepTaken()
   }
 
   // MARK: Down
@@ -262,6 +281,7 @@ public actor Supervisor {
   private func tearDown(_ outcome: Outcome) async {
     if let machine { await end(machine) }
     await network?.end()
+    CrashPoint.pass(.supervisorDown)
     agent?.close()
     console?.close()
     log.finish()

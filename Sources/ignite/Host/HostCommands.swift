@@ -18,8 +18,16 @@ struct DoctorCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("table or json.", valueName: "format"))
   var format: String = "table"
 
+  @Flag(help: "Mend what can be mended: take back what no object accounts for, as `ignite gc` does.")
+  var fix = false
+
   func run() async throws {
     let format = try ListFormat(checking: format)
+    if fix {
+      for leftover in try await global.engine().collectGarbage(dryRun: false) {
+        CommandLineTool.say("taken back: \(leftover.kind.rawValue) \(leftover.name) (\(leftover.detail))")
+      }
+    }
     let checks = try await global.engine().doctor()
     switch format {
     case .json: try Output.json(checks)

@@ -28,7 +28,9 @@ struct Ignite: AsyncParsableCommand {
         ]),
       CommandGroup(
         name: "The host",
-        subcommands: [SystemCommand.self, DoctorCommand.self, CompletionCommand.self, VersionCommand.self]),
+        subcommands: [
+          SystemCommand.self, CollectCommand.self, DoctorCommand.self, CompletionCommand.self, VersionCommand.self,
+        ]),
     ])
 }
 

@@ -23,6 +23,7 @@ struct VMView: Decodable {
   var uid: String { metadata.uid }
   var phase: String { status.phase }
   var message: String? { status.message }
+  var exitCode: Int32? { status.exitCode }
   var supervisor: Int32? { status.supervisorPID }
   var template: String? { status.template }
   var hypervisor: Int32? { status.hypervisorPID }
