@@ -66,7 +66,12 @@ final class Port {
     }
     if count > 0 {
       decoder.append(UnsafeRawBufferPointer(start: buffer, count: count))
-      while let event = decoder.next() { body(event) }
+      while let event = decoder.next() {
+        // A host's first bytes come by an interrupt, and word of its connection by a work queue, which may be later: until
+        // then the driver tells of the end of the host before it.
+        if case .preamble = event { gone = false }
+        body(event)
+      }
     }
     if gone { hangUp() }
   }
