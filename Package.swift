@@ -90,6 +90,7 @@ let package = Package(
     tests("IgniteImagesTests", ["IgniteImages", "IgniteOCI", "IgniteSystem", "CIgniteSystem", "CExt2fs"]),
     tests("IgniteHypervisorTests", ["IgniteHypervisor", "IgniteSystem"]),
     tests("IgniteNetworkTests", ["IgniteNetwork", "IgniteSystem"]),
+    tests("IgniteSupervisorTests", ["IgniteSupervisor", "IgniteSystem"]),
     tests("IgniteStoreTests", ["IgniteStore", "IgniteSystem"]),
     tests(
       "IgniteEngineTests",

@@ -76,6 +76,18 @@ public struct VMSpec: Codable, Equatable, Sendable {
     }
   }
 
+  /// Whether the VM is started again when its process has ended, or it broke down.
+  public struct Restart: Codable, Equatable, Sendable {
+    public var policy: RestartPolicy = .never
+    /// Of `OnFailure`: so many restarts at most; 0 is no limit.
+    public var max: Int = 0
+
+    public init(policy: RestartPolicy = .never, max: Int = 0) {
+      self.policy = policy
+      self.max = max
+    }
+  }
+
   public var image: Image
   public var kernel: Kernel?
   public var hypervisor: HypervisorChoice = .auto
@@ -87,6 +99,12 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var hostname: String?
   /// The VM is removed when its process has ended (`--rm`).
   public var autoRemove = false
+  /// What follows its process's end; nil is `Never`.
+  public var restart: Restart?
+  /// The signal that asks its process to end, by name or number; nil is the image's.
+  public var stopSignal: String?
+  /// Seconds from that signal to the VM's end; nil is ten of a process, ninety of a machine.
+  public var stopTimeout: Int?
   /// Its kernel boots at every start, rather than to be thawed from a template (`--cold`).
   public var cold: Bool?
 
@@ -102,6 +120,16 @@ public enum PullPolicy: String, Codable, Sendable, CaseIterable {
   /// Each time, but an image that is here serves where the registry cannot be reached.
   case newer = "Newer"
   case never = "Never"
+}
+
+public enum RestartPolicy: String, Codable, Sendable, CaseIterable {
+  case never = "Never"
+  /// When the process has ended with another status than 0, or the VM broke down.
+  case onFailure = "OnFailure"
+  /// Whatever the status; also when the host has started, even after a `stop`.
+  case always = "Always"
+  /// As `Always`, but a VM that was stopped stays stopped when the host starts.
+  case unlessStopped = "UnlessStopped"
 }
 
 public enum BootMode: String, Codable, Sendable, CaseIterable {

@@ -8,6 +8,8 @@ public enum VMPhase: String, Codable, Sendable, CaseIterable {
   case starting = "Starting"
   /// Its process runs.
   case running = "Running"
+  /// Its process has ended, and its policy has it started again in a moment.
+  case restarting = "Restarting"
   /// It was halted where it was, and takes no time of the host's processors.
   case paused = "Paused"
   /// Its process has ended, or it was stopped.
@@ -18,7 +20,7 @@ public enum VMPhase: String, Codable, Sendable, CaseIterable {
   case removing = "Removing"
 
   /// A supervisor is, or should be, at work.
-  public var isActive: Bool { self == .starting || self == .running || self == .paused }
+  public var isActive: Bool { self == .starting || self == .running || self == .restarting || self == .paused }
 }
 
 /// What the engine found; written by it alone.

@@ -50,6 +50,9 @@ extension Engine {
     try await decideBoot(&spec, image: image)
     spec.hostname = request.hostname
     spec.autoRemove = request.autoRemove
+    spec.restart = request.restart.policy == .never ? nil : request.restart
+    spec.stopSignal = request.stopSignal
+    spec.stopTimeout = request.stopTimeout
     spec.cold = request.cold ? true : nil
     spec.state = .stopped
     spec.network.ports = try ports(request.ports)
@@ -114,6 +117,10 @@ extension Engine {
       throw EngineError(.invalidArgument, "the host name \"\(hostname)\" cannot be taken: \(problem)")
     }
     try Self.check(request.resources)
+    guard !request.autoRemove || request.restart.policy == .never else {
+      throw EngineError(
+        .invalidArgument, "--rm and --restart contradict each other", advice: "leave one of them out")
+    }
   }
 
   static func check(_ resources: VMSpec.Resources) throws {

@@ -10,9 +10,10 @@ extension Engine {
   /// Ends a VM: its stop signal, a grace, then the end. One that does not run is left as it is.
   ///
   /// - Parameter grace: nil gives a process ten seconds, and a machine, whose init has services to end, ninety.
-  public func stop(_ vm: VM, signal: Int32 = 0, grace: Duration? = nil) async throws {
+  /// - Parameter keepsWish: it is to run again when the host does; its spec is left as it is.
+  public func stop(_ vm: VM, signal: Int32 = 0, grace: Duration? = nil, keepsWish: Bool = false) async throws {
     var vm = vm
-    if vm.spec.state != .stopped {
+    if vm.spec.state != .stopped, !keepsWish {
       vm.spec.state = .stopped
       // A status that was written in between does not matter to the wish.
       vm = (try? await write(vm)) ?? vm
@@ -28,7 +29,8 @@ extension Engine {
       try await ended(vm)
       return
     }
-    let usual: Duration = (try? isMachine(vm)) == true ? .seconds(90) : .seconds(10)
+    let usual: Duration =
+      vm.spec.stopTimeout.map { .seconds($0) } ?? ((try? isMachine(vm)) == true ? .seconds(90) : .seconds(10))
     try await client.stop(signal: signal, grace: grace ?? usual)
     await client.closed()
     try await ended(vm)

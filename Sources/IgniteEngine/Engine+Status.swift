@@ -30,7 +30,7 @@ extension Engine {
   private func hasNews(_ vm: VM) -> Bool {
     var status = stat()
     guard lstat(paths.journal(vm.metadata.uid), &status) == 0 else { return false }
-    return UInt64(max(0, status.st_size)) > vm.status.journalOffset
+    return UInt64(max(0, status.st_size)) != vm.status.journalOffset
   }
 
   /// The VM with what its journal says; nil where nothing is new.
@@ -59,6 +59,11 @@ extension Engine {
 
   private func fold(_ vm: inout VM) throws -> Bool {
     guard hasNews(vm) else { return false }
+    // It was shortened.
+    var info = stat()
+    if lstat(paths.journal(vm.metadata.uid), &info) == 0, UInt64(max(0, info.st_size)) < vm.status.journalOffset {
+      vm.status.journalOffset = 0
+    }
     let (entries, offset) = try Journal.read(path: paths.journal(vm.metadata.uid), from: vm.status.journalOffset)
     for entry in entries { vm.status.apply(entry) }
     vm.status.journalOffset = offset
@@ -140,6 +145,13 @@ extension VMStatus {
       exitCode = entry.exitCode
       finishedAt = entry.time
       supervisorPID = nil
+      hypervisorPID = nil
+    case .restarting:
+      phase = .restarting
+      restarts = entry.restarts ?? restarts
+      exitCode = entry.exitCode
+      message = entry.message
+      finishedAt = entry.time
       hypervisorPID = nil
     case .failed:
       phase = .failed

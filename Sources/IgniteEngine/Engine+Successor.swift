@@ -18,6 +18,8 @@ extension Engine {
         var plan = try SpawnPlan.read(path: path)
         plan.successor = left
         plan.spare = nil
+        // Should it be started again, it boots: a template's files are not at hand any more.
+        plan.template = nil
         plan.waitsForClient = false
         try launch.write(plan)
         return launch
@@ -45,6 +47,7 @@ extension Engine {
     else { return nil }
     guard last.contains(where: { $0.event == .running }) else { return LeftRunning() }
     let isPaused = last.last { $0.event == .paused || $0.event == .resumed }?.event == .paused
-    return LeftRunning(successor: SpawnPlan.Successor(hypervisor: hypervisor, isPaused: isPaused))
+    return LeftRunning(
+      successor: SpawnPlan.Successor(hypervisor: hypervisor, isPaused: isPaused, restarts: vm.status.restarts))
   }
 }

@@ -93,6 +93,9 @@ struct LaunchPlan {
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
     plan.template = template?.isThawed == true ? template?.key.hex : nil
     plan.discards = vm.spec.autoRemove ? true : nil
+    plan.restart = vm.spec.restart.flatMap { restart in
+      restart.policy == .never ? nil : SpawnPlan.Restart(policy: restart.policy.rawValue, limit: restart.max)
+    }
     if case .ahead = way {
       guard plan.template != nil else {
         throw EngineError(

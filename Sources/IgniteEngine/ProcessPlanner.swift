@@ -76,7 +76,7 @@ struct ProcessPlanner {
   }
 
   /// The image's stop signal by name or number; SIGTERM where it says none, or nothing that is known.
-  var stopSignal: Int32 { Signals.number(image.stopSignal) ?? SIGTERM }
+  var stopSignal: Int32 { Signals.number(spec.stopSignal ?? image.stopSignal) ?? SIGTERM }
 }
 
 /// Signals by name, as docker spells them: `TERM`, `SIGTERM`, `15`, `RTMIN+3`.

@@ -17,6 +17,11 @@ public struct VMRequest: Sendable {
   public var ports: [PublishedPort] = []
   public var hostname: String?
   public var autoRemove = false
+  public var restart = VMSpec.Restart()
+  /// By name or number; nil is the image's.
+  public var stopSignal: String?
+  /// Seconds.
+  public var stopTimeout: Int?
   public var cold = false
   /// `kvm`, `tcg` or nil for what the host can do.
   public var accelerator: String?

@@ -17,6 +17,9 @@ public struct JournalEntry: Codable, Equatable, Sendable {
     case adopted
     /// The main process has ended with `exitCode`.
     case exited
+    /// The main process has ended with `exitCode`, or the VM broke down as `message` says; it is started again, for the
+    /// `restarts`-th time.
+    case restarting
     /// The VM could not start or broke down; `message` says why, `exitCode` what a command returns (125 to 127).
     case failed
   }
@@ -27,6 +30,7 @@ public struct JournalEntry: Codable, Equatable, Sendable {
   public var event: Event
   public var exitCode: Int32?
   public var message: String?
+  public var restarts: Int?
   public var supervisor: ProcessIdentity?
   public var hypervisor: ProcessIdentity?
   public var network: ProcessIdentity?
@@ -52,6 +56,12 @@ public actor Journal {
 
   public init(path: String) throws(SystemError) {
     file = try FileDescriptor.open(path, O_WRONLY | O_APPEND | O_CREAT, mode: 0o600)
+  }
+
+  /// Begins anew where it has grown long: what comes next says all that counts. A reader that was further on than it is
+  /// now begins anew, too.
+  func shorten() {
+    if lseek(file.number, 0, SEEK_END) > Self.maximumSize / 2 { _ = ftruncate(file.number, 0) }
   }
 
   /// Whether there is room for an entry that may come any number of times; what is left is for the others.

@@ -130,14 +130,30 @@ public struct SpawnPlan: Codable, Sendable {
     }
   }
 
+  /// The spec's restart policy.
+  public struct Restart: Codable, Sendable {
+    /// As the VM's spec spells it: `OnFailure`, `Always`, `UnlessStopped`.
+    public var policy: String
+    /// Of `OnFailure`; 0 is no limit.
+    public var limit: Int
+
+    public init(policy: String, limit: Int) {
+      self.policy = policy
+      self.limit = limit
+    }
+  }
+
   /// What a lost supervisor has left running.
   public struct Successor: Codable, Sendable {
     public var hypervisor: ProcessIdentity
     public var isPaused: Bool
+    /// How often the VM has been started again.
+    public var restarts: Int
 
-    public init(hypervisor: ProcessIdentity, isPaused: Bool) {
+    public init(hypervisor: ProcessIdentity, isPaused: Bool, restarts: Int) {
       self.hypervisor = hypervisor
       self.isPaused = isPaused
+      self.restarts = restarts
     }
   }
 
@@ -158,6 +174,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var template: String?
   /// The VM goes with its main process (`--rm`): nothing of its disk need be written back.
   public var discards: Bool?
+  /// What follows the process's end; nil is the end.
+  public var restart: Restart?
   /// Set for a spare: what process it runs is told by another plan, once a VM is made of it.
   public var spare: Spare?
   /// Set for a supervisor that takes the place of a lost one.

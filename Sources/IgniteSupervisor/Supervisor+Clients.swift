@@ -108,15 +108,22 @@ extension Supervisor {
           }
           continueForTheEnd()
         }
-        if request.signal == UInt64(SIGKILL) {
+        // Who asks for the end does not ask for another start.
+        if request.signal == UInt64(SIGKILL) || Int32(truncatingIfNeeded: request.signal) == plan.stopSignal {
           main.stopping = true
-          main.killed = true
         }
+        if request.signal == UInt64(SIGKILL) { main.killed = true }
         agent?.send(.signal(stream: Self.mainStream, number: Int32(truncatingIfNeeded: request.signal)))
         answer(Response())
       case .status: answer(Response(text: pause.isWanted ? "paused" : phase.rawValue))
       case .pause: pauseMachine(answer)
       case .unpause: unpauseMachine(answer)
+      case .update:
+        let request = try UpdateRequest(decoding: frame.payload)
+        plan.restart =
+          request.restartPolicy.isEmpty
+          ? nil : SpawnPlan.Restart(policy: request.restartPolicy, limit: Int(clamping: request.restartLimit))
+        answer(Response())
       default: answer(Response(code: 125, text: "this supervisor does not know the request; it is of an older version"))
       }
     } catch {
@@ -246,6 +253,7 @@ extension Supervisor {
 
   func stop(_ request: StopRequest) {
     main.stopping = true
+    if phase == .restarting { return endWaitToRestart() }
     guard phase == .running, main.exit == nil else {
       if phase != .ending { finish(Outcome(exitCode: 137, failure: nil)) }
       return
@@ -273,6 +281,12 @@ extension Supervisor {
     }
     for case .chunk(let chunk) in client.attached?.waiting ?? [] { release(chunk, granting: true) }
     resumeClosing()
+  }
+
+  /// Lets an attached client read what was sent, and closes.
+  func finishAttached(_ id: UInt64) {
+    clients[id]?.finishing = true
+    flushAttached(id)
   }
 
   /// Answers who waits for the end, lets everybody read what was sent, and closes.

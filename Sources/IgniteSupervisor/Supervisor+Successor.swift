@@ -17,6 +17,8 @@ extension Supervisor {
     machines = 1
     main.requested = true
     phase = .running
+    restarts.count = left.restarts
+    restarts.began()
     pause.isWanted = left.isPaused
     pause.isDone = left.isPaused
     connect()

@@ -21,7 +21,8 @@ public actor Supervisor {
 
   enum Phase: String {
     /// `spare`: the machine is nobody's yet.
-    case starting, spare, booting, running, ending
+    /// `restarting`: the machine has ended, and the next one is waited for.
+    case starting, spare, booting, running, restarting, ending
   }
 
   /// Replaced when a VM is made of a spare.
@@ -30,8 +31,8 @@ public actor Supervisor {
   let loop: EventLoop
   let journal: Journal
   /// Where the command that started us reads how far we are; lines of `SpawnNotice`.
-  private var notices: FileDescriptor
-  private let lock: FileDescriptor
+  private(set) var notices: FileDescriptor
+  let lock: FileDescriptor
 
   var phase = Phase.starting
   var machine: (any Machine)?
@@ -54,11 +55,13 @@ public actor Supervisor {
   var main = MainProcess()
   var pause = PauseState()
   var spare = SpareState()
+  var restarts: Restarts
   private var listener: FileDescriptor?
   private(set) var outcome: Outcome?
   private var waiting: CheckedContinuation<Outcome, Never>?
   private var attachAwaited: Bool
   private var closing: CheckedContinuation<Void, Never>?
+  var restarting: CheckedContinuation<Void, Never>?
   /// Who waits for the next step on the way up.
   private var awaitingStep: CheckedContinuation<Void, Never>?
   /// Why a console or agent could not be connected to.
@@ -77,8 +80,9 @@ public actor Supervisor {
   ///   - frozen: the template that the plan names.
   public init(
     plan: SpawnPlan, hypervisor: any Hypervisor, notices: FileDescriptor, lock: FileDescriptor,
-    frozen: FrozenMachine? = nil
+    frozen: FrozenMachine? = nil, restarts: Restarts = Restarts()
   ) throws {
+    self.restarts = restarts
     self.frozen = frozen
     self.plan = plan
     self.hypervisor = hypervisor
@@ -87,7 +91,7 @@ public actor Supervisor {
     loop = try EventLoop(name: "ignite-spawn")
     journal = try Journal(path: plan.paths.journal)
     log = try LogWriter(path: plan.paths.log)
-    attachAwaited = plan.waitsForClient
+    attachAwaited = plan.waitsForClient && restarts.count == 0
   }
 
   /// Runs the VM from start to end.
@@ -211,8 +215,9 @@ public actor Supervisor {
   func processStarted() {
     Timeline.mark("process")
     phase = .running
-    // The machine has its own hold on it.
-    frozen = nil
+    // The machine has its own hold on it; another start needs it again.
+    if plan.restart == nil { frozen = nil }
+    restarts.began()
     sendToAttached(Frame(.response, stream: 0, payload: Response().encoded()))
     let journal = journal
     Task {
@@ -233,9 +238,7 @@ public actor Supervisor {
     log.finish()
     let journal = journal
     Task {
-      var entry = JournalEntry(.exited)
-      entry.exitCode = status.shellStatus
-      try? await journal.append(entry)
+      try? await journal.append(self.endEntry(status.shellStatus, failure: nil))
       CrashPoint.pass(.supervisorExited)
       self.announceExit(status)
     }
@@ -286,10 +289,7 @@ public actor Supervisor {
     console?.close()
     log.finish()
     if main.exit == nil {
-      var entry = JournalEntry(outcome.failure == nil ? .exited : .failed)
-      entry.exitCode = outcome.exitCode
-      entry.message = outcome.failure
-      try? await journal.append(entry)
+      try? await journal.append(endEntry(outcome.exitCode, failure: outcome.failure))
       if let failure = outcome.failure {
         tell(SpawnNotice(.failed, code: outcome.exitCode, message: failure))
         failAttached(code: outcome.exitCode, message: failure)
@@ -297,6 +297,7 @@ public actor Supervisor {
         sendToAttached(Frame(.exit, stream: 0, payload: ExitStatus(shellStatus: outcome.exitCode).encoded()))
       }
     }
+    if restarts.isNext == true, await waitToRestart(outcome) { startAnew() }
     if let listener {
       loop.cancelWatch(listener.number)
       listener.close()

@@ -36,6 +36,8 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   public static let pause = RequestKind(rawValue: 36)
   /// Let a halted machine go on; no fields. Answered when its wall clock is right: the text is a warning where it is not.
   public static let unpause = RequestKind(rawValue: 37)
+  /// Change what a running VM's supervisor goes by: `UpdateRequest`.
+  public static let update = RequestKind(rawValue: 38)
 }
 
 /// Tags that several messages share.

@@ -141,3 +141,34 @@ public struct StopRequest: Equatable, Sendable {
     }
   }
 }
+
+/// Asks a supervisor to go by another restart policy.
+public struct UpdateRequest: Equatable, Sendable {
+  /// As the VM's spec spells it.
+  public var restartPolicy = ""
+  public var restartLimit: UInt64 = 0
+  public init(restartPolicy: String, restartLimit: UInt64) {
+    self.restartPolicy = restartPolicy
+    self.restartLimit = restartLimit
+  }
+
+  public func encoded() -> [UInt8] {
+    var writer = MessageWriter()
+    writer.put(Tag.kind, number: RequestKind.update.rawValue)
+    writer.put(16, string: restartPolicy)
+    writer.put(17, number: restartLimit)
+    return writer.bytes
+  }
+
+  public init(decoding payload: [UInt8]) throws(MessageError) {
+    self.init(restartPolicy: "", restartLimit: 0)
+    var reader = MessageReader(payload)
+    while let field = try reader.next() {
+      switch field.tag {
+      case 16: restartPolicy = field.string ?? ""
+      case 17: restartLimit = try field.number()
+      default: break
+      }
+    }
+  }
+}

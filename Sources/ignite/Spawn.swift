@@ -15,13 +15,24 @@ enum Spawn {
     return FrozenMachine(memory: FileDescriptor(5), state: FileDescriptor(6))
   }
 
+  /// What a supervisor that takes its own place tells itself: `PLAN --restarts COUNT MILLISECONDS`.
+  private static func restarts(_ arguments: [String]) -> Restarts? {
+    guard arguments.count == 4, arguments[1] == "--restarts", let count = Int(arguments[2]),
+      let delay = Int(arguments[3]), count > 0, delay >= 0
+    else { return nil }
+    return Restarts(count: count, delay: delay)
+  }
+
   static func main(_ arguments: [String]) async -> Never {
     if TemplateKeeper.isWanted(arguments) {
       exit(await ThreadExecutor.run { TemplateKeeper.run(arguments) })
     }
     let notices = FileDescriptor(3)
     let lock = FileDescriptor(4)
-    guard arguments.count == 1, fcntl(3, F_SETFD, FD_CLOEXEC) == 0, fcntl(4, F_SETFD, FD_CLOEXEC) == 0 else {
+    let restarts = restarts(arguments)
+    guard arguments.count == 1 || restarts != nil, fcntl(3, F_SETFD, FD_CLOEXEC) == 0,
+      fcntl(4, F_SETFD, FD_CLOEXEC) == 0
+    else {
       CommandLineTool.say("ignite-spawn is started by ignite, for a VM; see `ignite run --help`")
       exit(1)
     }
@@ -29,7 +40,8 @@ enum Spawn {
       let plan = try SpawnPlan.read(path: arguments[0])
       let frozen = try plan.template.map { _ in try inheritedTemplate() }
       let supervisor = try Supervisor(
-        plan: plan, hypervisor: try QEMUHypervisor(), notices: notices, lock: lock, frozen: frozen)
+        plan: plan, hypervisor: try QEMUHypervisor(), notices: notices, lock: lock, frozen: frozen,
+        restarts: restarts ?? Restarts())
       await supervisor.run()
       exit(0)
     } catch {

@@ -46,6 +46,12 @@ public actor SpawnClient {
     try check(await ask(StopRequest(signal: UInt64(signal)).encoded(.kill)))
   }
 
+  /// Has the supervisor go by another restart policy; an empty one is none.
+  public func update(restartPolicy: String, limit: Int) async throws {
+    try check(
+      await ask(UpdateRequest(restartPolicy: restartPolicy, restartLimit: UInt64(max(0, limit))).encoded()))
+  }
+
   /// Halts the machine; returns when it stands still.
   public func pause() async throws { try check(await ask(emptyRequest(.pause))) }
 

@@ -7,8 +7,40 @@ internal import IgniteOCI
 
 struct SystemCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "system", abstract: "Show and free what is kept on disk.",
-    subcommands: [SystemUsage.self, SystemPrune.self])
+    commandName: "system", abstract: "What is kept on disk, and the VMs that come and go with the host.",
+    subcommands: [SystemUsage.self, SystemPrune.self, SystemStart.self, SystemStop.self])
+}
+
+struct SystemStart: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "start", abstract: "Start the VMs whose restart policy has them run when the host does.",
+    discussion: """
+      Those of the policy always, those of unless-stopped that were not stopped, and those of on-failure that broke down \
+      with the host. The systemd unit ignite.service does it when the host has started.
+      """)
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() async throws {
+    let started = try await Interrupts.run { _ in
+      try await global.engine().startWithHost(notify: CommandLineTool.say)
+    }
+    for vm in started { Output.line(vm.metadata.name) }
+  }
+}
+
+struct SystemStop: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stop", abstract: "End all VMs, as before the host goes down: `system start` starts them again.")
+
+  @OptionGroup var global: GlobalOptions
+
+  func run() async throws {
+    let stopped = try await Interrupts.run { _ in
+      try await global.engine().stopWithHost(notify: CommandLineTool.say)
+    }
+    for vm in stopped { Output.line(vm.metadata.name) }
+  }
 }
 
 struct SystemPrune: AsyncParsableCommand {

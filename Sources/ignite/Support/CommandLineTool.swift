@@ -19,7 +19,7 @@ struct Ignite: AsyncParsableCommand {
           RunCommand.self, CreateCommand.self, StartCommand.self, ListCommand.self, LogsCommand.self, ExecCommand.self,
           CopyCommand.self, StopCommand.self, RestartCommand.self, KillCommand.self, RemoveCommand.self,
           PauseCommand.self, UnpauseCommand.self, WaitCommand.self, InspectCommand.self, TopCommand.self,
-          PortCommand.self, RenameCommand.self,
+          PortCommand.self, RenameCommand.self, UpdateCommand.self,
         ]),
       CommandGroup(
         name: "Images and kernels",

@@ -7,7 +7,7 @@ enum DockerFlags {
   private static let valued: Set<String> = [
     "--name", "-e", "--env", "--env-file", "-w", "--workdir", "-u", "--user", "--entrypoint", "-p", "--publish", "-l",
     "--label", "--cpus", "-m", "--memory", "-s", "--size", "-k", "--kernel-image", "--hostname", "-h", "--pull",
-    "--boot", "--platform",
+    "--boot", "--platform", "--restart", "--stop-signal", "--stop-timeout",
     "--data-dir", "--run-dir", "--accel",
   ]
 
@@ -16,11 +16,11 @@ enum DockerFlags {
     let isolation = "a VM is isolated by its machine, and its root has all rights inside and none outside"
     var flags: [String: String] = [:]
     for name in [
-      "-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--volume-driver", "--restart", "--health-cmd",
+      "-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--volume-driver", "--health-cmd",
       "--health-interval", "--health-retries", "--health-start-period", "--health-timeout", "--no-healthcheck",
       "--network", "--net", "--network-alias", "--net-alias", "--ip", "--ip6", "--mac-address", "--dns", "--dns-option",
       "--dns-search", "--add-host", "--link", "-P", "--publish-all", "--expose", "--read-only",
-      "--stop-signal", "--stop-timeout", "--cidfile", "--label-file", "-a", "--attach", "--detach-keys", "--sysctl",
+      "--cidfile", "--label-file", "-a", "--attach", "--detach-keys", "--sysctl",
       "--ulimit", "--shm-size", "--group-add", "--domainname", "--cpu-shares", "-c", "--memory-reservation",
       "--annotation", "--blkio-weight", "--device-read-bps", "--device-write-bps", "--log-driver", "--log-opt",
     ] { flags[name] = notYet }

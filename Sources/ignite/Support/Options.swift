@@ -132,6 +132,21 @@ struct CreateOptions: ParsableArguments {
   @Flag(name: .customLong("rm"), help: "Remove the VM when its process has ended.")
   var remove = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Start it again when its process has ended: no, on-failure[:N], always or unless-stopped.", valueName: "policy"))
+  var restart: String?
+
+  @Option(
+    name: .customLong("stop-signal"),
+    help: ArgumentHelp("What asks the process to end; the image's when absent.", valueName: "signal"))
+  var stopSignal: String?
+
+  @Option(
+    name: .customLong("stop-timeout"),
+    help: ArgumentHelp("How long it has to end after that signal.", valueName: "seconds"))
+  var stopTimeout: Int?
+
   @Flag(help: "Boot the kernel at every start, rather than thaw a template of it.")
   var cold = false
 
@@ -141,13 +156,7 @@ struct CreateOptions: ParsableArguments {
   func request(image: String, command: [String], process: ProcessOptions) throws -> VMRequest {
     var request = VMRequest(image: image)
     request.name = name
-    for label in labels {
-      let parts = label.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard !parts[0].isEmpty else {
-        throw EngineError(.invalidArgument, "-l \(label) has no key", advice: "write KEY=VALUE")
-      }
-      request.labels[String(parts[0])] = parts.count == 2 ? String(parts[1]) : ""
-    }
+    request.labels = try Self.labels(labels)
     request.kernel = resources.kernel
     request.pull = try pulling.policy(default: .missing)
     request.platform = try pulling.platformOrNil()
@@ -163,9 +172,28 @@ struct CreateOptions: ParsableArguments {
     request.ports = try ports.flatMap { try PublishedPort.parse($0) }
     request.hostname = hostname
     request.autoRemove = remove
+    request.restart = try restart.map(RestartText.policy) ?? VMSpec.Restart()
+    if let stopSignal, Signals.number(stopSignal) == nil {
+      throw EngineError(
+        .invalidArgument, "--stop-signal \(stopSignal) is no signal", advice: "write a name, as TERM, or a number")
+    }
+    request.stopSignal = stopSignal
+    request.stopTimeout = try stopTimeout.map { try EndingOptions.checked($0, "--stop-timeout") }
     request.cold = cold
     request.accelerator = try resources.accelerator()
     return request
+  }
+
+  static func labels(_ texts: [String]) throws -> [String: String] {
+    var labels: [String: String] = [:]
+    for label in texts {
+      let parts = label.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard !parts[0].isEmpty else {
+        throw EngineError(.invalidArgument, "-l \(label) has no key", advice: "write KEY=VALUE")
+      }
+      labels[String(parts[0])] = parts.count == 2 ? String(parts[1]) : ""
+    }
+    return labels
   }
 
   static func choice<Value: RawRepresentable<String>>(_ text: String, _ flag: String, _ all: [Value]) throws

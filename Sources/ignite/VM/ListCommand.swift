@@ -65,6 +65,7 @@ extension VMStatus {
     switch phase {
     case .running: return up
     case .paused: return up + " (Paused)"
+    case .restarting: return "Restarting (\(exitCode ?? 0))" + ago(finishedAt)
     case .stopped: return "Exited (\(exitCode ?? 0))" + ago(finishedAt)
     case .failed: return "Failed (\(message ?? "no reason known"))"
     case .created, .starting, .removing: return phase.rawValue

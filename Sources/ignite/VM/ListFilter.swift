@@ -8,7 +8,8 @@ struct ListFilter {
   private var labels: [(key: String, value: String?)] = []
 
   private static let phases: [String: VMPhase] = [
-    "created": .created, "starting": .starting, "running": .running, "paused": .paused, "exited": .stopped,
+    "created": .created, "starting": .starting, "running": .running, "restarting": .restarting, "paused": .paused,
+    "exited": .stopped,
     "failed": .failed, "removing": .removing,
   ]
 

@@ -41,11 +41,14 @@ struct EndingOptions: ParsableArguments {
   var signal: String?
 
   func grace() throws -> Duration? {
-    guard let time else { return nil }
-    guard (0...86_400).contains(time) else {
-      throw EngineError(.invalidArgument, "-t \(time) is not possible", advice: "give seconds from 0 to 86400")
+    try time.map { .seconds(try Self.checked($0, "-t")) }
+  }
+
+  static func checked(_ seconds: Int, _ flag: String) throws -> Int {
+    guard (0...86_400).contains(seconds) else {
+      throw EngineError(.invalidArgument, "\(flag) \(seconds) is not possible", advice: "give seconds from 0 to 86400")
     }
-    return .seconds(time)
+    return seconds
   }
 
   /// 0 for the image's own.

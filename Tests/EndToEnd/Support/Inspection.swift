@@ -15,6 +15,7 @@ struct VMView: Decodable {
     var hypervisorPID: Int32?
     var userID: UInt32?
     var template: String?
+    var restarts: Int
   }
   var metadata: Metadata
   var status: Status
