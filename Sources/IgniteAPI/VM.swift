@@ -88,6 +88,23 @@ public struct VMSpec: Codable, Equatable, Sendable {
     }
   }
 
+  /// A health check; what is nil is the image's, or the default.
+  public struct Health: Codable, Equatable, Sendable {
+    /// `["NONE"]` for none, `["CMD", …]`, or `["CMD-SHELL", command]` (docker's forms).
+    public var test: [String]?
+    /// Times in milliseconds: 30 s between checks, 30 s for one, no start period, 5 s between checks in it.
+    public var interval: Int64?
+    public var timeout: Int64?
+    public var startPeriod: Int64?
+    public var startInterval: Int64?
+    /// Failures one after the other that make it unhealthy: 3.
+    public var retries: Int?
+    /// An unhealthy VM has failed, and its restart policy has its say.
+    public var endsUnhealthy: Bool?
+
+    public init() {}
+  }
+
   public var image: Image
   public var kernel: Kernel?
   public var hypervisor: HypervisorChoice = .auto
@@ -101,6 +118,8 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var autoRemove = false
   /// What follows its process's end; nil is `Never`.
   public var restart: Restart?
+  /// How its health is checked; nil is as the image says.
+  public var health: Health?
   /// The signal that asks its process to end, by name or number; nil is the image's.
   public var stopSignal: String?
   /// Seconds from that signal to the VM's end; nil is ten of a process, ninety of a machine.

@@ -25,6 +25,33 @@ public enum VMPhase: String, Codable, Sendable, CaseIterable {
 
 /// What the engine found; written by it alone.
 public struct VMStatus: Codable, Equatable, Sendable {
+  /// What the last health checks were; read when a VM is inspected, and not kept with the object.
+  public struct HealthCheck: Codable, Equatable, Sendable {
+    public struct Result: Codable, Equatable, Sendable {
+      public var start: Date
+      public var end: Date
+      /// -1 where it did not end in time.
+      public var exitCode: Int32
+      public var output: String
+
+      public init(start: Date, end: Date, exitCode: Int32, output: String) {
+        self.start = start
+        self.end = end
+        self.exitCode = exitCode
+        self.output = output
+      }
+    }
+
+    public var failingStreak: Int
+    /// Five at most, oldest first.
+    public var log: [Result]
+
+    public init(failingStreak: Int, log: [Result]) {
+      self.failingStreak = failingStreak
+      self.log = log
+    }
+  }
+
   public var phase: VMPhase = .created
   public var observedGeneration: Int64 = 0
   public var conditions: [Condition] = []
@@ -40,6 +67,9 @@ public struct VMStatus: Codable, Equatable, Sendable {
   public var baseDisk: String?
   public var addresses: [String] = []
   public var restarts = 0
+  /// `starting`, `healthy` or `unhealthy`, of a VM that has a health check and runs.
+  public var health: String?
+  public var healthCheck: HealthCheck?
   /// The process's exit status as a shell shows it (128 + signal).
   public var exitCode: Int32?
   public var message: String?

@@ -51,6 +51,11 @@ extension Engine {
     spec.hostname = request.hostname
     spec.autoRemove = request.autoRemove
     spec.restart = request.restart.policy == .never ? nil : request.restart
+    spec.health = request.health
+    if request.health?.endsUnhealthy == true, spec.restart == nil {
+      throw EngineError(
+        .invalidArgument, "--restart-unhealthy needs a restart policy", advice: "give one: --restart on-failure")
+    }
     spec.stopSignal = request.stopSignal
     spec.stopTimeout = request.stopTimeout
     spec.cold = request.cold ? true : nil

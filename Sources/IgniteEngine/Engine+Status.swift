@@ -1,6 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
-internal import IgniteAPI
+public import IgniteAPI
 internal import IgniteStore
 internal import IgniteSupervisor
 internal import IgniteSystem
@@ -121,6 +121,20 @@ extension Engine {
   }
 }
 
+extension Engine {
+  /// The VM with what is kept beside its object: the last health checks.
+  public func inspected(_ vm: VM) async -> VM {
+    let path = paths.vmData(vm.metadata.uid) + "/health.json"
+    var vm = vm
+    vm.status.healthCheck = await ThreadExecutor.run { HealthReport.read(path) }.map { report in
+      VMStatus.HealthCheck(
+        failingStreak: report.failingStreak,
+        log: report.log.map { .init(start: $0.start, end: $0.end, exitCode: $0.exitCode, output: $0.output) })
+    }
+    return vm
+  }
+}
+
 extension VMStatus {
   /// What a journal's line means for the status.
   mutating func apply(_ entry: JournalEntry) {
@@ -128,12 +142,14 @@ extension VMStatus {
     case .starting:
       phase = .starting
       supervisorPID = entry.supervisor?.pid
+      health = nil
       exitCode = nil
       message = nil
       finishedAt = nil
     case .booted:
       hypervisorPID = entry.hypervisor?.pid
       template = entry.template
+    case .health: health = entry.health
     case .adopted: supervisorPID = entry.supervisor?.pid
     case .running:
       phase = .running
@@ -143,6 +159,7 @@ extension VMStatus {
     case .exited:
       phase = .stopped
       exitCode = entry.exitCode
+      health = nil
       finishedAt = entry.time
       supervisorPID = nil
       hypervisorPID = nil
@@ -150,12 +167,14 @@ extension VMStatus {
       phase = .restarting
       restarts = entry.restarts ?? restarts
       exitCode = entry.exitCode
+      health = nil
       message = entry.message
       finishedAt = entry.time
       hypervisorPID = nil
     case .failed:
       phase = .failed
       exitCode = entry.exitCode
+      health = nil
       message = entry.message
       finishedAt = entry.time
       supervisorPID = nil

@@ -93,6 +93,7 @@ struct LaunchPlan {
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
     plan.template = template?.isThawed == true ? template?.key.hex : nil
     plan.discards = vm.spec.autoRemove ? true : nil
+    plan.health = HealthChoice.plan(vm.spec.health, image: image.config.config.healthcheck)
     plan.restart = vm.spec.restart.flatMap { restart in
       restart.policy == .never ? nil : SpawnPlan.Restart(policy: restart.policy.rawValue, limit: restart.max)
     }

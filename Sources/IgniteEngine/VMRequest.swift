@@ -18,6 +18,7 @@ public struct VMRequest: Sendable {
   public var hostname: String?
   public var autoRemove = false
   public var restart = VMSpec.Restart()
+  public var health: VMSpec.Health?
   /// By name or number; nil is the image's.
   public var stopSignal: String?
   /// Seconds.

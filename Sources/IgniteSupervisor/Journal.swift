@@ -11,6 +11,8 @@ public struct JournalEntry: Codable, Equatable, Sendable {
     case booted
     /// The main process was executed.
     case running
+    /// Its health check has come to another result; `health` tells it.
+    case health
     /// The machine stands still, and goes on.
     case paused, resumed
     /// A successor has taken the place of a lost supervisor; `supervisor` tells its process.
@@ -31,6 +33,8 @@ public struct JournalEntry: Codable, Equatable, Sendable {
   public var exitCode: Int32?
   public var message: String?
   public var restarts: Int?
+  /// `starting`, `healthy` or `unhealthy`.
+  public var health: String?
   public var supervisor: ProcessIdentity?
   public var hypervisor: ProcessIdentity?
   public var network: ProcessIdentity?

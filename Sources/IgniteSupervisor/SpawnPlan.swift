@@ -13,6 +13,7 @@ public struct SpawnPlan: Codable, Sendable {
     public var log: String
     public var console: String
     public var spawnSocket: String
+    public var health: String
 
     /// - Parameters:
     ///   - data: the VM's directory below the data root.
@@ -21,6 +22,7 @@ public struct SpawnPlan: Codable, Sendable {
       journal = data + "/journal"
       log = data + "/log"
       console = data + "/console.log"
+      health = data + "/health.json"
       spawnSocket = run + "/spawn.sock"
     }
   }
@@ -130,6 +132,33 @@ public struct SpawnPlan: Codable, Sendable {
     }
   }
 
+  /// A health check; times in milliseconds.
+  public struct Health: Codable, Sendable {
+    public var arguments: [String]
+    public var interval: Int64
+    public var timeout: Int64
+    /// Failures do not count for so long after the start.
+    public var startPeriod: Int64
+    /// Between checks in that time; 0 is `interval`.
+    public var startInterval: Int64
+    public var retries: Int
+    /// A VM that is unhealthy has failed, so that its restart policy has its say.
+    public var endsUnhealthy: Bool
+
+    public init(
+      arguments: [String], interval: Int64, timeout: Int64, startPeriod: Int64, startInterval: Int64, retries: Int,
+      endsUnhealthy: Bool
+    ) {
+      self.arguments = arguments
+      self.interval = interval
+      self.timeout = timeout
+      self.startPeriod = startPeriod
+      self.startInterval = startInterval
+      self.retries = retries
+      self.endsUnhealthy = endsUnhealthy
+    }
+  }
+
   /// The spec's restart policy.
   public struct Restart: Codable, Sendable {
     /// As the VM's spec spells it: `OnFailure`, `Always`, `UnlessStopped`.
@@ -176,6 +205,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var discards: Bool?
   /// What follows the process's end; nil is the end.
   public var restart: Restart?
+  /// How its health is checked; nil is not at all.
+  public var health: Health?
   /// Set for a spare: what process it runs is told by another plan, once a VM is made of it.
   public var spare: Spare?
   /// Set for a supervisor that takes the place of a lost one.

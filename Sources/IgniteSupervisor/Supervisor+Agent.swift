@@ -53,6 +53,7 @@ extension Supervisor {
       case Self.configureStream: handleConfigured(frame)
       case Self.mainStream: handleMain(frame)
       case spare.stream: handleRehearsal(frame)
+      case health.stream: handleCheck(frame)
       default: if !clockWasSet(frame) { passToClient(frame) }
       }
     case .drained: break

@@ -33,6 +33,7 @@ extension Supervisor {
       loop.cancelTimer(timer)
     }
     guard outcome == nil else { return }
+    beginHealth()
     tell(SpawnNotice(.running))
   }
 }

@@ -56,6 +56,7 @@ public actor Supervisor {
   var pause = PauseState()
   var spare = SpareState()
   var restarts: Restarts
+  var health = HealthState()
   private var listener: FileDescriptor?
   private(set) var outcome: Outcome?
   private var waiting: CheckedContinuation<Outcome, Never>?
@@ -218,6 +219,7 @@ public actor Supervisor {
     // The machine has its own hold on it; another start needs it again.
     if plan.restart == nil { frozen = nil }
     restarts.began()
+    beginHealth()
     sendToAttached(Frame(.response, stream: 0, payload: Response().encoded()))
     let journal = journal
     Task {

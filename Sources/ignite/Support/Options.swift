@@ -126,6 +126,8 @@ struct CreateOptions: ParsableArguments {
 
   @OptionGroup var pulling: PullOptions
 
+  @OptionGroup var health: HealthOptions
+
   @Option(help: ArgumentHelp("Run the image's command, or its own init: auto, process or machine.", valueName: "mode"))
   var boot: String = "auto"
 
@@ -173,6 +175,7 @@ struct CreateOptions: ParsableArguments {
     request.hostname = hostname
     request.autoRemove = remove
     request.restart = try restart.map(RestartText.policy) ?? VMSpec.Restart()
+    request.health = try health.health()
     if let stopSignal, Signals.number(stopSignal) == nil {
       throw EngineError(
         .invalidArgument, "--stop-signal \(stopSignal) is no signal", advice: "write a name, as TERM, or a number")

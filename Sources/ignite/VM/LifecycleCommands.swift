@@ -130,7 +130,7 @@ struct InspectCommand: AsyncParsableCommand {
 
   func run() async throws {
     let engine = try await global.engine()
-    try Output.json(try await vms.asyncMap { try await engine.vm($0) })
+    try Output.json(try await vms.asyncMap { await engine.inspected(try await engine.vm($0)) })
   }
 }
 

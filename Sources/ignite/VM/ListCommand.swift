@@ -63,7 +63,8 @@ extension VMStatus {
     func ago(_ date: Date?) -> String { date.map { " \(Output.span(now.timeIntervalSince($0))) ago" } ?? "" }
     var up: String { "Up" + (startedAt.map { " \(Output.span(now.timeIntervalSince($0)))" } ?? "") }
     switch phase {
-    case .running: return up
+    case .running:
+      return up + (health.map { $0 == "starting" ? " (health: starting)" : " (\($0))" } ?? "")
     case .paused: return up + " (Paused)"
     case .restarting: return "Restarting (\(exitCode ?? 0))" + ago(finishedAt)
     case .stopped: return "Exited (\(exitCode ?? 0))" + ago(finishedAt)

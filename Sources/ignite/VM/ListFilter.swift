@@ -5,6 +5,7 @@ internal import IgniteEngine
 struct ListFilter {
   private var statuses: [VMPhase] = []
   private var names: [String] = []
+  private var health: [String] = []
   private var labels: [(key: String, value: String?)] = []
 
   private static let phases: [String: VMPhase] = [
@@ -24,6 +25,13 @@ struct ListFilter {
             advice: "write one of \(Self.phases.keys.sorted().joined(separator: ", "))")
         }
         statuses.append(phase)
+      case ("health", 2):
+        guard ["none", "starting", "healthy", "unhealthy"].contains(parts[1]) else {
+          throw EngineError(
+            .invalidArgument, "--filter \(filter): no VM is of this health",
+            advice: "write none, starting, healthy or unhealthy")
+        }
+        health.append(parts[1])
       case ("name", 2): names.append(parts[1])
       case ("label", 2):
         let pair = parts[1].split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
@@ -31,7 +39,7 @@ struct ListFilter {
       default:
         throw EngineError(
           .invalidArgument, "--filter \(filter) is not possible",
-          advice: "write status=STATUS, name=PART or label=KEY[=VALUE]")
+          advice: "write status=STATUS, health=HEALTH, name=PART or label=KEY[=VALUE]")
       }
     }
   }
@@ -41,6 +49,7 @@ struct ListFilter {
 
   func suits(_ vm: VM) -> Bool {
     (statuses.isEmpty || statuses.contains(vm.status.phase))
+      && (health.isEmpty || health.contains(vm.status.health ?? "none"))
       && (names.isEmpty || names.contains { vm.metadata.name.contains($0) })
       && labels.allSatisfy { label in
         guard let value = vm.metadata.labels?[label.key] else { return false }

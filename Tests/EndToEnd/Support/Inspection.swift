@@ -7,6 +7,14 @@ struct VMView: Decodable {
     var name: String
     var uid: String
   }
+  struct HealthCheck: Decodable {
+    struct Result: Decodable {
+      var exitCode: Int32
+      var output: String
+    }
+    var failingStreak: Int
+    var log: [Result]
+  }
   struct Status: Decodable {
     var phase: String
     var message: String?
@@ -16,6 +24,8 @@ struct VMView: Decodable {
     var userID: UInt32?
     var template: String?
     var restarts: Int
+    var health: String?
+    var healthCheck: HealthCheck?
   }
   var metadata: Metadata
   var status: Status
