@@ -2,9 +2,15 @@ internal import FoundationEssentials
 internal import Glibc
 public import IgniteAPI
 internal import IgniteImages
+internal import IgniteOCI
 internal import IgniteStore
 internal import IgniteSupervisor
 internal import IgniteSystem
+
+/// What `wait` waits for.
+public enum WaitCondition: String, CaseIterable, Sendable {
+  case stopped, running, healthy, removed
+}
 
 extension Engine {
   /// Ends a VM: its stop signal, a grace, then the end. One that does not run is left as it is.
@@ -90,6 +96,36 @@ extension Engine {
       }
       try await Task.sleep(for: pause)
       pause = min(pause * 2, .milliseconds(200))
+    }
+  }
+
+  /// Waits until the VM is so; it must be able to become it still.
+  public func wait(_ vm: VM, until condition: WaitCondition) async throws {
+    if condition == .stopped { return _ = try await wait(vm) }
+    while true {
+      let current: VM
+      do {
+        current = try await self.vm(vm.metadata.uid)
+      } catch let error as EngineError where error.code == .notFound && condition == .removed {
+        return
+      }
+      switch condition {
+      case .running where current.status.phase == .running: return
+      case .healthy where current.status.health == "healthy": return
+      case .running, .healthy:
+        guard current.status.phase.isActive || current.status.phase == .created else {
+          throw EngineError(
+            .wrongState, "the VM \"\(vm.metadata.name)\" has ended before it was \(condition.rawValue)",
+            advice: "look at what it wrote: ignite logs \(vm.metadata.name)")
+        }
+        let image = try imageOfVM(vm.metadata.uid).config.config.healthcheck
+        if condition == .healthy, HealthChoice.plan(current.spec.health, image: image) == nil {
+          throw EngineError(
+            .wrongState, "the VM \"\(vm.metadata.name)\" has no health check", advice: "give it one: --health-cmd")
+        }
+      case .stopped, .removed: break
+      }
+      try await Task.sleep(for: .milliseconds(50))
     }
   }
 

@@ -25,6 +25,8 @@ struct Route {
   /// The client; nil once it has gone.
   var client: UInt64?
   var stream: UInt32
+  /// The process goes on without the client, and its output is dropped.
+  var isDetached = false
   /// Bytes of standard input that the guest can take.
   var inputCredit = Wire.initialCredit
 }

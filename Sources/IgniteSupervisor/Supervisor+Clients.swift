@@ -92,7 +92,9 @@ extension Supervisor {
         var request = try ProcessRequest(decoding: frame.payload)
         request.isMain = false
         request.machine = false
-        passToGuest(request.encoded(), frame.stream, from: id, answer)
+        let isDetached = request.isDetached
+        request.isDetached = false
+        passToGuest(request.encoded(), frame.stream, from: id, isDetached: isDetached, answer)
       case .copyOut, .copyIn, .processes: passToGuest(frame.payload, frame.stream, from: id, answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
@@ -131,7 +133,10 @@ extension Supervisor {
     }
   }
 
-  private func passToGuest(_ request: [UInt8], _ clientStream: UInt32, from id: UInt64, _ answer: (Response) -> Void) {
+  private func passToGuest(
+    _ request: [UInt8], _ clientStream: UInt32, from id: UInt64, isDetached: Bool = false,
+    _ answer: (Response) -> Void
+  ) {
     guard phase == .running, main.exit == nil, agent != nil else {
       return answer(Response(code: 125, text: "the VM is \(phase.rawValue), not running"))
     }
@@ -139,7 +144,7 @@ extension Supervisor {
     lastAgentStream += 1
     let stream = lastAgentStream
     clients[id]?.streams[clientStream] = stream
-    routes[stream] = Route(client: id, stream: clientStream)
+    routes[stream] = Route(client: id, stream: clientStream, isDetached: isDetached)
     agent?.send(Frame(.request, stream: stream, payload: request))
   }
 
@@ -229,6 +234,16 @@ extension Supervisor {
     if frame.type == .credit, let bytes = frame.number {
       routes[frame.stream]?.inputCredit += Int(min(bytes, UInt32(Wire.initialCredit)))
     }
+    if route.isDetached, frame.type != .response {
+      if frame.type == .data {
+        agent?.send(.credit(stream: frame.stream, channel: frame.channel, bytes: frame.payload.count))
+      }
+      if frame.type == .exit {
+        agent?.send(Frame(.acknowledge, stream: frame.stream))
+        routes[frame.stream] = nil
+      }
+      return
+    }
     let failed = frame.type == .response && ((try? Response(decoding: frame.payload))?.code ?? 0) != 0
     guard let id = route.client, let client = clients[id] else {
       // Nobody is left to acknowledge the end.
@@ -277,7 +292,7 @@ extension Supervisor {
     guard let client = clients.removeValue(forKey: id) else { return }
     for stream in client.streams.values {
       routes[stream]?.client = nil
-      agent?.send(Frame(.close, stream: stream))
+      if routes[stream]?.isDetached != true { agent?.send(Frame(.close, stream: stream)) }
     }
     for case .chunk(let chunk) in client.attached?.waiting ?? [] { release(chunk, granting: true) }
     resumeClosing()

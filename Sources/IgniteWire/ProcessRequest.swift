@@ -23,6 +23,8 @@ public struct ProcessRequest: Equatable, Sendable {
   public var machine = false
   /// Added to `environment` only where no variable of that name is set: HOME of the user, as docker does.
   public var setHome = true
+  /// Nobody reads its output, and it goes on without the client that asked for it; the supervisor's business alone.
+  public var isDetached = false
 
   public init() {}
 
@@ -39,6 +41,7 @@ public struct ProcessRequest: Equatable, Sendable {
     static let rows: UInt16 = 25
     static let machine: UInt16 = 26
     static let keepHome: UInt16 = 27
+    static let isDetached: UInt16 = 28
   }
 
   /// Arguments and variables together, at most, in a list.
@@ -59,6 +62,7 @@ public struct ProcessRequest: Equatable, Sendable {
     writer.put(Field.rows, number: UInt64(size.rows))
     writer.put(Field.machine, flag: machine)
     writer.put(Field.keepHome, flag: !setHome)
+    if isDetached { writer.put(Field.isDetached, flag: true) }
     return writer.bytes
   }
 
@@ -83,6 +87,7 @@ public struct ProcessRequest: Equatable, Sendable {
       case Field.rows: size.rows = UInt16(clamping: try field.number())
       case Field.machine: machine = try field.flag()
       case Field.keepHome: setHome = !(try field.flag())
+      case Field.isDetached: isDetached = try field.flag()
       default: break
       }
     }

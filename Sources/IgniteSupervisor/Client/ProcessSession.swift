@@ -8,6 +8,8 @@ public struct ProcessStreams: Sendable {
   public var input: Int32?
   public var output: Int32
   public var errors: Int32
+  /// What is typed to leave the process; nil passes all on.
+  public var detachKeys: DetachKeys?
 
   public init(input: Int32?, output: Int32, errors: Int32) {
     self.input = input
@@ -32,6 +34,7 @@ public final class ProcessSession: @unchecked Sendable {
   private var inputCredit = Wire.initialCredit
   private var inputHeld: [UInt8] = []
   private var inputReading = false
+  private var detachKeys: DetachKeys?
   private var started = false
   private var exit: IgniteWire.ExitStatus?
   private var failure: (any Error)?
@@ -43,6 +46,7 @@ public final class ProcessSession: @unchecked Sendable {
     self.connection = connection
     self.loop = loop
     self.isMain = isMain
+    detachKeys = streams.detachKeys
     input = streams.input.map { InputPump(descriptor: $0) }
     output = OutputPump(descriptor: streams.output, name: "ignite-stdout")
     errors = OutputPump(descriptor: streams.errors, name: "ignite-stderr")
@@ -157,12 +161,25 @@ public final class ProcessSession: @unchecked Sendable {
         if bytes.isEmpty {
           self.connection.send(Frame(.end, stream: self.stream, channel: .standardInput))
         } else {
-          self.inputHeld = bytes
-          self.sendHeldInput()
+          self.take(bytes)
         }
       }
     }
   }
+
+  private func take(_ bytes: [UInt8]) {
+    let (passed, leaves) = detachKeys?.filter(bytes) ?? (bytes, false)
+    inputHeld = passed
+    sendHeldInput()
+    if leaves {
+      connection.send(Frame(.close, stream: stream))
+      return fail(Left())
+    }
+    if passed.isEmpty { readInput() }
+  }
+
+  /// Thrown by `ended` for who typed the detach keys.
+  public struct Left: Error {}
 
   private func sendHeldInput() {
     guard !inputHeld.isEmpty else { return }

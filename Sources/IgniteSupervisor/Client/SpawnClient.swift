@@ -75,6 +75,13 @@ public actor SpawnClient {
     try startSession(request.encoded(), streams, isMain: false)
   }
 
+  /// Starts one more process in the VM, whose output nobody wants, and which goes on when the client has gone.
+  public func launch(_ request: ProcessRequest) async throws {
+    var request = request
+    request.isDetached = true
+    try check(await ask(request.encoded()))
+  }
+
   /// Asks the guest for work that has streams and an end as a process has: copying files, listing processes.
   public func work(_ request: [UInt8], _ streams: ProcessStreams) throws -> ProcessSession {
     try startSession(request, streams, isMain: false)

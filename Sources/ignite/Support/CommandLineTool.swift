@@ -17,6 +17,7 @@ struct Ignite: AsyncParsableCommand {
         name: "VMs",
         subcommands: [
           RunCommand.self, CreateCommand.self, StartCommand.self, ListCommand.self, LogsCommand.self, ExecCommand.self,
+          AttachCommand.self,
           CopyCommand.self, StopCommand.self, RestartCommand.self, KillCommand.self, RemoveCommand.self,
           PauseCommand.self, UnpauseCommand.self, WaitCommand.self, InspectCommand.self, TopCommand.self,
           PortCommand.self, RenameCommand.self, UpdateCommand.self,

@@ -16,8 +16,11 @@ enum Foreground {
     }
   }
 
-  static func streams(interactive: Bool) -> ProcessStreams {
-    ProcessStreams(input: interactive ? 0 : nil, output: 1, errors: 2)
+  /// - Parameter detachKeys: for who sits at a terminal.
+  static func streams(interactive: Bool, detachKeys: DetachKeys? = nil) -> ProcessStreams {
+    var streams = ProcessStreams(input: interactive ? 0 : nil, output: 1, errors: 2)
+    streams.detachKeys = detachKeys
+    return streams
   }
 
   /// From now on signals go to the session's process; one that does not run yet is given up by its supervisor.
@@ -41,7 +44,8 @@ enum Foreground {
     let loop = try EventLoop(name: "ignite-client")
     defer { loop.stop() }
     let client = try await engine.client(of: started.vm, loop: loop)
-    let session = try await client.attach(streams(interactive: interactive))
+    let session = try await client.attach(
+      streams(interactive: interactive, detachKeys: tty && interactive ? .usual : nil))
     let left = Left()
     if try engine.isMachine(started.vm) {
       interrupts.redirect { signal in
@@ -56,6 +60,8 @@ enum Foreground {
     let status: Int32
     do {
       status = try await wait(for: session, tty: tty, interactive: interactive)
+    } catch is ProcessSession.Left {
+      return Ending(status: 0, goesOn: true)
     } catch {
       if let signal = left.signal.withLock({ $0 }) { return Ending(status: 128 + signal, goesOn: true) }
       return Ending(status: try failed(error), goesOn: true)

@@ -68,7 +68,9 @@ final class Interrupts: Sendable {
 
 extension Interrupts {
   private static let careful: Set<String> = [
-    "run", "create", "start", "exec", "image", "kernel", "rm", "stop", "restart", "system", "login",
+    "run", "create", "start", "exec", "attach", "image", "kernel", "template", "rm", "stop", "restart", "system",
+    "login",
+    "gc", "update",
   ]
 
   /// Whether the command runs its work in `run`.

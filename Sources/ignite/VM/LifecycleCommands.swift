@@ -106,16 +106,27 @@ struct RemoveCommand: AsyncParsableCommand {
 
 struct WaitCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "wait", abstract: "Wait until VMs have ended; print their exit statuses.")
+    commandName: "wait", abstract: "Wait until VMs have ended; print their exit statuses.",
+    discussion: "With --condition running, healthy or removed: until they are that; their names are printed then.")
 
   @OptionGroup var global: GlobalOptions
+
+  @Option(help: ArgumentHelp("stopped, running, healthy or removed.", valueName: "condition"))
+  var condition: String = "stopped"
 
   @Argument(help: "Names or UIDs.", completion: .runningVMs)
   var vms: [String]
 
   func run() async throws {
+    let condition = try CreateOptions.choice(condition, "--condition", WaitCondition.allCases)
     let engine = try await global.engine()
-    try await forEachVM(vms, engine) { vm in String(try await engine.wait(vm).status.exitCode ?? 0) }
+    try await forEachVM(vms, engine) { vm in
+      guard condition == .stopped else {
+        try await engine.wait(vm, until: condition)
+        return nil
+      }
+      return String(try await engine.wait(vm).status.exitCode ?? 0)
+    }
   }
 }
 
@@ -148,6 +159,19 @@ struct LogsCommand: AsyncParsableCommand {
     help: ArgumentHelp("Only the last lines; all is all.", valueName: "lines"))
   var tail: String = "all"
 
+  @Flag(name: [.customShort("t"), .customLong("timestamps")], help: "Begin each line with its time (RFC 3339, UTC).")
+  var timestamps = false
+
+  @Option(
+    help: ArgumentHelp("Only what was written since then: RFC 3339, or a span as 10m.", valueName: "time"))
+  var since: String?
+
+  @Option(help: ArgumentHelp("Only what was written before then.", valueName: "time"))
+  var until: String?
+
+  @Flag(help: "What the machine's console said, the kernel's and ignite-init's words among it.")
+  var console = false
+
   @Argument(help: "A name or UID.", completion: .vms)
   var vm: String
 
@@ -156,10 +180,35 @@ struct LogsCommand: AsyncParsableCommand {
     guard tail == "all" || (last ?? -1) >= 0 else {
       throw EngineError(.invalidArgument, "-n \(tail) is no number of lines", advice: "write a number, or all")
     }
-    let engine = try await global.engine()
-    try await engine.logs(try await engine.vm(vm), last: last, follow: follow) { record in
-      (record.stream == "stderr" ? FileHandleOutput.standardError : .standardOutput).write(record.bytes)
+    guard !console || (!timestamps && since == nil && until == nil) else {
+      throw EngineError(
+        .invalidArgument, "what a console says has no times: --console goes with -f and -n alone",
+        advice: "leave the others out")
     }
+    var request = LogRequest(last: last, follow: follow)
+    request.since = try since.map { try Self.moment($0, "--since") }
+    request.until = try until.map { try Self.moment($0, "--until") }
+    let engine = try await global.engine()
+    let found = try await engine.vm(vm)
+    if console {
+      return try await engine.consoleLog(found, request) { FileHandleOutput.standardOutput.write($0) }
+    }
+    try await engine.logs(found, request) { [timestamps] record in
+      let output: FileHandleOutput = record.stream == "stderr" ? .standardError : .standardOutput
+      output.write(timestamps ? Array("\(Self.text(record.time)) ".utf8) + record.bytes : record.bytes)
+    }
+  }
+
+  private static func moment(_ text: String, _ flag: String) throws -> Date {
+    guard let date = TimeSpan.moment(text) else {
+      throw EngineError(
+        .invalidArgument, "\(flag) \(text) is no time", advice: "write it as 10m, 2026-11-25 or 2026-11-25T10:00:00Z")
+    }
+    return date
+  }
+
+  private static func text(_ date: Date) -> String {
+    date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
   }
 }
 
