@@ -88,6 +88,19 @@ public struct VMSpec: Codable, Equatable, Sendable {
     }
   }
 
+  /// Bounds of a VM's log.
+  public struct Logs: Codable, Equatable, Sendable {
+    /// Of one file.
+    public var maxSize: ByteQuantity?
+    /// The file that is written to among them.
+    public var maxFiles: Int?
+
+    public init(maxSize: ByteQuantity? = nil, maxFiles: Int? = nil) {
+      self.maxSize = maxSize
+      self.maxFiles = maxFiles
+    }
+  }
+
   /// A health check; what is nil is the image's, or the default.
   public struct Health: Codable, Equatable, Sendable {
     /// `["NONE"]` for none, `["CMD", …]`, or `["CMD-SHELL", command]` (docker's forms).
@@ -118,6 +131,8 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var autoRemove = false
   /// What follows its process's end; nil is `Never`.
   public var restart: Restart?
+  /// What is kept of what its process writes; nil is as the configuration says.
+  public var logs: Logs?
   /// How its health is checked; nil is as the image says.
   public var health: Health?
   /// The signal that asks its process to end, by name or number; nil is the image's.

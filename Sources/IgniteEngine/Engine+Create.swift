@@ -52,6 +52,7 @@ extension Engine {
     spec.autoRemove = request.autoRemove
     spec.restart = request.restart.policy == .never ? nil : request.restart
     spec.health = request.health
+    spec.logs = request.logs
     if request.health?.endsUnhealthy == true, spec.restart == nil {
       throw EngineError(
         .invalidArgument, "--restart-unhealthy needs a restart policy", advice: "give one: --restart on-failure")

@@ -92,19 +92,42 @@ private struct LogReader: Sendable {
     var records: [LogRecord] = []
     if file == nil {
       // The first look: what was turned over comes before.
-      if let older = open(path + ".1") { records += try await read(older) }
+      for number in older { if let old = open("\(path).\(number)") { records += try await read(old) } }
       pending = []
       file = open(path)
     }
     guard let file else { return records }
     records += try await read(file)
-    if wasTurnedOver(file), let fresh = open(path) {
-      records += try await read(file)
+    guard wasTurnedOver(file) else { return records }
+    records += try await read(file)
+    pending = []
+    // It may have been turned over several times since the last look.
+    for number in newer(than: file) { if let old = open("\(path).\(number)") { records += try await read(old) } }
+    if let fresh = open(path) {
       self.file = fresh
       pending = []
       records += try await read(fresh)
     }
     return records
+  }
+
+  /// The numbers of files that were turned over, the oldest first.
+  private var older: [Int] {
+    (1...Int(EngineConfiguration.Logs.counts.upperBound)).filter { access("\(path).\($0)", F_OK) == 0 }.reversed()
+  }
+
+  /// The numbers of those that came after `file`.
+  private func newer(than file: FileDescriptor) -> [Int] {
+    var mine = stat()
+    guard fstat(file.number, &mine) == 0 else { return [] }
+    var numbers: [Int] = []
+    for number in older.reversed() {
+      var named = stat()
+      if lstat("\(path).\(number)", &named) == 0, named.st_ino == mine.st_ino { return numbers.reversed() }
+      numbers.append(number)
+    }
+    // It has gone itself: all that are there came after it.
+    return numbers.reversed()
   }
 
   /// All that is there and was not read yet, whatever it is.

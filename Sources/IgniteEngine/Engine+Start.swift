@@ -108,6 +108,7 @@ extension Engine {
     }
     let built: LaunchPlan
     do {
+      try await admit(vm)
       built = try await LaunchPlan.make(
         engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, way: way,
         notify: notify)

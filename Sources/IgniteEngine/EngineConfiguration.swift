@@ -25,6 +25,8 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
   public var users = Users()
   public var templates = Templates()
   public var warmPool = WarmPool()
+  public var resources = Resources()
+  public var logs = Logs()
   public var images = Images()
   /// What is said of single registries.
   public var registries: [RegistrySettings] = []
@@ -88,6 +90,8 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
           }
         }
       case "templates": try mergeTemplates(value, file: file)
+      case "resources": try mergeResources(value, file: file)
+      case "logs": try mergeLogs(value, file: file)
       case "warmPool": try mergeWarmPool(value, file: file)
       case "images": try mergeImages(value, file: file)
       case "registries": try mergeRegistries(value, file: file)
@@ -95,7 +99,9 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
       default:
         throw Self.unknown(
           key, file,
-          known: ["network", "users", "templates", "warmPool", "images", "registries", "transfers"])
+          known: [
+            "network", "users", "templates", "warmPool", "resources", "logs", "images", "registries", "transfers",
+          ])
       }
     }
   }

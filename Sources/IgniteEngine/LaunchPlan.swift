@@ -93,6 +93,9 @@ struct LaunchPlan {
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
     plan.template = template?.isThawed == true ? template?.key.hex : nil
     plan.discards = vm.spec.autoRemove ? true : nil
+    plan.logs = SpawnPlan.Logs(
+      maxSize: Int64(clamping: vm.spec.logs?.maxSize?.bytes ?? engine.configuration.logs.maxSize),
+      maxFiles: vm.spec.logs?.maxFiles ?? Int(engine.configuration.logs.maxFiles))
     plan.health = HealthChoice.plan(vm.spec.health, image: image.config.config.healthcheck)
     plan.restart = vm.spec.restart.flatMap { restart in
       restart.policy == .never ? nil : SpawnPlan.Restart(policy: restart.policy.rawValue, limit: restart.max)

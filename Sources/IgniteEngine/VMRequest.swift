@@ -19,6 +19,7 @@ public struct VMRequest: Sendable {
   public var autoRemove = false
   public var restart = VMSpec.Restart()
   public var health: VMSpec.Health?
+  public var logs: VMSpec.Logs?
   /// By name or number; nil is the image's.
   public var stopSignal: String?
   /// Seconds.

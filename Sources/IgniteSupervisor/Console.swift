@@ -13,14 +13,14 @@ final class Console: @unchecked Sendable {
     case ended
   }
 
-  /// Bytes of console that a VM may have, both files together.
-  private static let limit: Int64 = 4 << 20
+  /// Bytes of one of the two files of console that a VM may have.
+  private static let limit: Int64 = 2 << 20
   private var file: BoundedFile
   private var stream: LoopStream?
   private var last: [UInt8] = []
   private var typed = 0
 
-  init(path: String) throws(SystemError) { file = try BoundedFile(path: path, limit: Self.limit) }
+  init(path: String) throws(SystemError) { file = try BoundedFile(path: path, limit: Self.limit, count: 2) }
 
   var isOpen: Bool { stream != nil }
 

@@ -2,30 +2,63 @@ public import FoundationEssentials
 internal import Glibc
 internal import IgniteSystem
 
-/// A log that cannot outgrow its disk: past half of `limit` the file becomes `<path>.1`, in place of an older one.
+/// A log that cannot outgrow its disk: a file that is full becomes `<path>.1`, that `<path>.2`, and so on; the oldest goes.
 struct BoundedFile {
   private let path: String
-  private let half: Int64
+  /// Bytes of a file.
+  private let limit: Int64
+  /// The file that is written to among them.
+  private let count: Int
   private var file: FileDescriptor
   private var size: Int64
 
-  init(path: String, limit: Int64) throws(SystemError) {
+  init(path: String, limit: Int64, count: Int) throws(SystemError) {
     self.path = path
-    half = limit / 2
+    self.limit = limit
+    self.count = max(1, count)
     file = try FileDescriptor.open(path, O_WRONLY | O_APPEND | O_CREAT, mode: 0o600)
     size = Int64(lseek(file.number, 0, SEEK_END))
   }
 
   /// What cannot be written is lost: a full disk ends a log, not a VM.
   mutating func append(_ bytes: UnsafeRawBufferPointer) {
-    if size + Int64(bytes.count) > half, size > 0, rename(path, path + ".1") == 0,
-      let fresh = try? FileDescriptor.open(path, O_WRONLY | O_APPEND | O_CREAT, mode: 0o600)
-    {
-      file = fresh
-      size = 0
-    }
+    if size + Int64(bytes.count) > limit, size > 0 { turnOver() }
     let written = write(file.number, bytes.baseAddress, bytes.count)
     if written > 0 { size += Int64(written) }
+  }
+
+  /// Appends whole lines, of which no file gets more than it may have; a line that is longer has one for itself.
+  mutating func append(lines bytes: [UInt8]) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let room = Int(clamping: max(0, limit - size))
+      let fitting = rest.prefix(room)
+      let whole = rest.count <= room ? rest : fitting.lastIndex(of: 10).map { rest[...$0] } ?? rest.prefix(0)
+      // Nothing fits: another file; into an empty one its first line goes in any case.
+      let piece =
+        whole.isEmpty && size == 0 ? rest.prefix(through: rest.firstIndex(of: 10) ?? rest.endIndex - 1) : whole
+      if piece.isEmpty {
+        turnOver()
+        // One that cannot be turned over is written on.
+        if size > 0 { return rest.withUnsafeBytes { append($0) } }
+        continue
+      }
+      piece.withUnsafeBytes { append($0) }
+      rest = rest.dropFirst(piece.count)
+    }
+  }
+
+  private mutating func turnOver() {
+    if count == 1 {
+      // One that follows it finds a file of the same name, and another inode.
+      unlink(path)
+    } else {
+      for number in stride(from: count - 1, to: 1, by: -1) { rename("\(path).\(number - 1)", "\(path).\(number)") }
+      rename(path, path + ".1")
+    }
+    guard let fresh = try? FileDescriptor.open(path, O_WRONLY | O_APPEND | O_CREAT, mode: 0o600) else { return }
+    file = fresh
+    size = 0
   }
 }
 
@@ -50,16 +83,14 @@ public struct LogRecord: Codable, Equatable, Sendable {
 ///
 /// Lines of output are kept whole, up to 16 KiB each.
 struct LogWriter {
-  /// Bytes of log that a VM may have, both files together.
-  static let limit: Int64 = 32 << 20
   private static let maximumLine = 16_384
 
   private var file: BoundedFile
   private var partial: [String: [UInt8]] = [:]
   private let encoder: JSONEncoder
 
-  init(path: String) throws(SystemError) {
-    file = try BoundedFile(path: path, limit: Self.limit)
+  init(path: String, bounds: SpawnPlan.Logs) throws(SystemError) {
+    file = try BoundedFile(path: path, limit: bounds.maxSize, count: bounds.maxFiles)
     encoder = JSONEncoder()
     encoder.outputFormatting = [.withoutEscapingSlashes]
     encoder.dateEncodingStrategy = .custom { date, encoder in
@@ -86,7 +117,7 @@ struct LogWriter {
       }
     }
     partial[stream] = Array(pending[begin...])
-    if !output.isEmpty { output.withUnsafeBytes { file.append($0) } }
+    file.append(lines: output)
   }
 
   /// Writes what has no line end yet.
@@ -94,7 +125,7 @@ struct LogWriter {
     var output: [UInt8] = []
     for (stream, bytes) in partial where !bytes.isEmpty { record(bytes, stream: stream, into: &output) }
     partial = [:]
-    if !output.isEmpty { output.withUnsafeBytes { file.append($0) } }
+    file.append(lines: output)
   }
 
   private func record(_ bytes: [UInt8], stream: String, into output: inout [UInt8]) {

@@ -132,6 +132,19 @@ public struct SpawnPlan: Codable, Sendable {
     }
   }
 
+  /// Bounds of a VM's log: bytes of a file, and files, the one that is written to among them.
+  public struct Logs: Codable, Sendable {
+    public var maxSize: Int64
+    public var maxFiles: Int
+
+    public init(maxSize: Int64, maxFiles: Int) {
+      self.maxSize = maxSize
+      self.maxFiles = maxFiles
+    }
+
+    static let usual = Logs(maxSize: 16 << 20, maxFiles: 2)
+  }
+
   /// A health check; times in milliseconds.
   public struct Health: Codable, Sendable {
     public var arguments: [String]
@@ -205,6 +218,8 @@ public struct SpawnPlan: Codable, Sendable {
   public var discards: Bool?
   /// What follows the process's end; nil is the end.
   public var restart: Restart?
+  /// Bounds of the log; nil is the usual ones.
+  public var logs: Logs?
   /// How its health is checked; nil is not at all.
   public var health: Health?
   /// Set for a spare: what process it runs is told by another plan, once a VM is made of it.

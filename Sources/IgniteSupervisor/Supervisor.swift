@@ -91,7 +91,7 @@ public actor Supervisor {
     self.lock = lock
     loop = try EventLoop(name: "ignite-spawn")
     journal = try Journal(path: plan.paths.journal)
-    log = try LogWriter(path: plan.paths.log)
+    log = try LogWriter(path: plan.paths.log, bounds: plan.logs ?? .usual)
     attachAwaited = plan.waitsForClient && restarts.count == 0
   }
 
@@ -152,6 +152,7 @@ public actor Supervisor {
     plan = claim.plan
     notices = claim.notices
     attachAwaited = plan.waitsForClient
+    if let fresh = try? LogWriter(path: plan.paths.log, bounds: plan.logs ?? .usual) { log = fresh }
   }
 
   func machineEnded(_ end: MachineEnd) {

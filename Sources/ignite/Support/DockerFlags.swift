@@ -9,7 +9,7 @@ enum DockerFlags {
     "--label", "--cpus", "-m", "--memory", "-s", "--size", "-k", "--kernel-image", "--hostname", "-h", "--pull",
     "--boot", "--platform", "--restart", "--stop-signal", "--stop-timeout",
     "--health-cmd", "--health-interval", "--health-timeout", "--health-start-period", "--health-start-interval",
-    "--health-retries",
+    "--health-retries", "--log-opt", "--log-driver",
     "--data-dir", "--run-dir", "--accel",
   ]
 
@@ -23,7 +23,7 @@ enum DockerFlags {
       "--dns-search", "--add-host", "--link", "-P", "--publish-all", "--expose", "--read-only",
       "--cidfile", "--label-file", "-a", "--attach", "--detach-keys", "--sysctl",
       "--ulimit", "--shm-size", "--group-add", "--domainname", "--cpu-shares", "-c", "--memory-reservation",
-      "--annotation", "--blkio-weight", "--device-read-bps", "--device-write-bps", "--log-driver", "--log-opt",
+      "--annotation", "--blkio-weight", "--device-read-bps", "--device-write-bps",
     ] { flags[name] = notYet }
     for name in [
       "--privileged", "--cap-add", "--cap-drop", "--security-opt", "--userns", "--pid", "--ipc", "--uts", "--cgroupns",

@@ -128,6 +128,15 @@ struct CreateOptions: ParsableArguments {
 
   @OptionGroup var health: HealthOptions
 
+  @Option(
+    name: .customLong("log-opt"), parsing: .singleValue,
+    help: ArgumentHelp("Bounds of its log: max-size=16m, max-file=2.", valueName: "NAME=VALUE"))
+  var logOptions: [String] = []
+
+  @Option(
+    name: .customLong("log-driver"), help: ArgumentHelp("Accepted for docker's sake: json-file.", visibility: .hidden))
+  var logDriver: String?
+
   @Option(help: ArgumentHelp("Run the image's command, or its own init: auto, process or machine.", valueName: "mode"))
   var boot: String = "auto"
 
@@ -176,6 +185,7 @@ struct CreateOptions: ParsableArguments {
     request.autoRemove = remove
     request.restart = try restart.map(RestartText.policy) ?? VMSpec.Restart()
     request.health = try health.health()
+    request.logs = try LogOptions.bounds(logOptions, driver: logDriver)
     if let stopSignal, Signals.number(stopSignal) == nil {
       throw EngineError(
         .invalidArgument, "--stop-signal \(stopSignal) is no signal", advice: "write a name, as TERM, or a number")
