@@ -95,7 +95,7 @@ extension Supervisor {
         let isDetached = request.isDetached
         request.isDetached = false
         passToGuest(request.encoded(), frame.stream, from: id, isDetached: isDetached, answer)
-      case .copyOut, .copyIn, .processes: passToGuest(frame.payload, frame.stream, from: id, answer)
+      case .copyOut, .copyIn, .processes, .statistics: passToGuest(frame.payload, frame.stream, from: id, answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
         stopEvenPaused(try StopRequest(decoding: frame.payload))

@@ -23,6 +23,9 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   /// of which the modules' device, the address and the gateway tell what clones will have.
   public static let prepare = RequestKind(rawValue: 8)
 
+  /// Tell what the kernel counts, on the stream's output; no fields. Answered and ended as a process.
+  public static let statistics = RequestKind(rawValue: 9)
+
   // Asked of a supervisor, which passes those for the guest's processes and files on.
   /// Join the main process's streams: `AttachRequest`.
   public static let attach = RequestKind(rawValue: 32)

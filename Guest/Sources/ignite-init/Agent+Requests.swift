@@ -67,6 +67,7 @@ extension Agent {
         try work(frame, input: true) { Worker.copyIn(request) }
       case .processes: try work(frame, input: false) { ProcessList.write() }
       case .setClock: try setClock(frame)
+      case .statistics: try work(frame, input: false) { Statistics.write() }
       default: throw GuestError("the guest does not know this request")
       }
     } catch {

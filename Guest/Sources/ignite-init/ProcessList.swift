@@ -21,7 +21,7 @@ enum ProcessList {
     return 0
   }
 
-  private static func flush(_ output: inout Bytes) {
+  static func flush(_ output: inout Bytes) {
     var written = 0
     while written < output.count {
       let count = output.withUnsafeBytes { CGuest.write(1, $0.baseAddress.map { $0 + written }, $0.count - written) }
@@ -31,7 +31,7 @@ enum ProcessList {
     output = []
   }
 
-  private static func pids() -> [UInt64] {
+  static func pids() -> [UInt64] {
     var pids: [UInt64] = []
     for name in File.names(in: "/proc", limit: 4 << 20) {
       if let pid = decimal(name[...]) { pids.append(pid) }
