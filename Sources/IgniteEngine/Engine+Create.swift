@@ -85,6 +85,7 @@ extension Engine {
     do {
       if spare == nil { try await makeFiles(of: vm, image: image) }
       Timeline.mark("disks")
+      await note(Event("vm", "create", id: vm.metadata.uid, attributes: Self.attributes(of: vm)))
       return VMToStart(vm: vm, spare: spare)
     } catch {
       spare?.claim.abandon()

@@ -111,6 +111,7 @@ extension Engine {
       return request
     }
     guard let removed else { throw CancellationError() }
+    await note(Event("image", removed.isUntagged ? "untag" : "delete", id: removed.image.name))
     if !removed.isUntagged { try await endSpares { $0.baseDisk == removed.image.disk } }
     return RemovedImage(image: removed.image, isUntagged: removed.isUntagged, cleanup: report)
   }

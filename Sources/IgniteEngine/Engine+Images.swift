@@ -125,6 +125,7 @@ extension Engine {
     record.source = source
     record.keepsLayers = keepsLayers ? nil : false
     try await write(record)
+    await note(Event("image", "import", id: image.name, attributes: ["digest": image.manifestDigest.description]))
   }
 
   func write(_ record: ImageRecord) async throws {

@@ -70,6 +70,9 @@ extension Engine {
       renamed.metadata.name = name
       do {
         _ = try await write(renamed)
+        var attributes = Self.attributes(of: renamed)
+        attributes["oldName"] = vm.metadata.name
+        await note(Event("vm", "rename", id: vm.metadata.uid, attributes: attributes))
         return
       } catch let error as StoreError where error.code == .conflict {
         renamed = try Self.vm(of: try await object(vm.metadata.uid))
@@ -163,6 +166,7 @@ extension Engine {
     CrashPoint.pass(.removeRemembered)
     try await endRemains(of: current)
     CrashPoint.pass(.removeEnded)
+    await keepEvents(of: current)
     let data = paths.vmData(uid)
     let run = paths.vmRun(uid)
     let plans = paths.plans(uid)

@@ -97,6 +97,7 @@ extension Engine {
       return cleanup
     }
     if !request.dryRun {
+      for image in doomed { await note(Event("image", "delete", id: image.name)) }
       let disks = Set(doomed.map(\.disk))
       try await endSpares { disks.contains($0.baseDisk) }
     }

@@ -39,6 +39,7 @@ extension Engine {
         changed = try Self.vm(of: try await object(vm.metadata.uid))
       }
     }
+    await note(Event("vm", "update", id: vm.metadata.uid, attributes: Self.attributes(of: changed)))
     guard let restart = update.restart, changed.status.phase.isActive else { return }
     let loop = try EventLoop(name: "ignite-client")
     defer { loop.stop() }

@@ -139,7 +139,7 @@ private struct Measure: Sendable {
   ]
   private static let files: Set<String> = [
     "ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db-journal", "ignite.db.rev", "ignite.db.reserve",
-    "tsc.json", "kvm.json", "qemu.json", "emulation-announced",
+    "events", "events.1", "tsc.json", "kvm.json", "qemu.json", "emulation-announced",
   ]
 
   init(uids: Set<String>) { self.uids = uids }

@@ -75,7 +75,7 @@ public actor Journal {
   ///   case, whatever becomes of this one; only the host's own end may take it back.
   public func append(_ entry: JournalEntry, waits: Bool = true) throws {
     let encoder = JSONEncoder()
-    encoder.dateEncodingStrategy = .iso8601
+    encoder.dateEncodingStrategy = .fractional
     encoder.outputFormatting = [.withoutEscapingSlashes]
     var line = try encoder.encode(entry)
     line.append(10)
@@ -107,7 +107,7 @@ public actor Journal {
     var bytes = [UInt8](repeating: 0, count: Int(min(left, UInt64(maximumSize))))
     let count = try retrying("read \(path)") { pread(file.number, &bytes, bytes.count, off_t(clamping: offset)) }
     let decoder = JSONDecoder()
-    decoder.dateDecodingStrategy = .iso8601
+    decoder.dateDecodingStrategy = .fractional
     var entries: [JournalEntry] = []
     var begin = 0
     while let end = bytes[begin..<count].firstIndex(of: 10) {

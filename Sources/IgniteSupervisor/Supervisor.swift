@@ -220,11 +220,11 @@ public actor Supervisor {
     // The machine has its own hold on it; another start needs it again.
     if plan.restart == nil { frozen = nil }
     restarts.began()
-    beginHealth()
     sendToAttached(Frame(.response, stream: 0, payload: Response().encoded()))
     let journal = journal
     Task {
       try? await journal.append(JournalEntry(.running))
+      self.beginHealth()
       CrashPoint.pass(.supervisorRunning)
       var notice = SpawnNotice(.running)
       notice.marks = Timeline.marks

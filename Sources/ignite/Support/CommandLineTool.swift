@@ -31,7 +31,8 @@ struct Ignite: AsyncParsableCommand {
       CommandGroup(
         name: "The host",
         subcommands: [
-          SystemCommand.self, CollectCommand.self, DoctorCommand.self, CompletionCommand.self, VersionCommand.self,
+          EventsCommand.self, SystemCommand.self, CollectCommand.self, DoctorCommand.self, CompletionCommand.self,
+          VersionCommand.self,
         ]),
     ])
 }

@@ -43,7 +43,7 @@ final class Ignite: Sendable {
     let ignite = Ignite(folder: try scratchFolder())
     try await run(wrap + ["/bin/cp", "-al", seed + "/data", ignite.folder + "/data"])
     // What is written to in place must be this directory's own.
-    for name in ["ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db.rev"] {
+    for name in ["ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db.rev", "events"] {
       let file = "\(ignite.folder)/data/\(name)"
       guard FileManager.default.fileExists(atPath: "\(seed)/data/\(name)") else { continue }
       try await run(wrap + ["/bin/cp", "--remove-destination", "\(seed)/data/\(name)", file])
