@@ -195,7 +195,12 @@ extension Engine {
         return try await SpawnClient.connect(path: path, loop: loop)
       } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
         attempts += 1
-        guard attempts < 100, FileLock.isHeld(paths.vmLock(vm.metadata.uid)) else { throw error }
+        guard attempts < 100 else { throw error }
+        if !FileLock.isHeld(paths.vmLock(vm.metadata.uid)) {
+          // Its supervisor has just been lost: the look at it has another one take its place.
+          let current = try await self.vm(vm.metadata.uid)
+          guard current.status.phase.isActive else { throw notRunning(current) }
+        }
         try await Task.sleep(for: .milliseconds(20))
       }
     }

@@ -25,7 +25,9 @@ import Testing
       #expect(try await ignite.succeed("ps").contains("(healthy)"))
       #expect(try await ignite.vm("one").status.healthCheck?.failingStreak == 0)
       // A successor goes on with it.
-      kill(try #require(try await ignite.vm("one").supervisor), SIGKILL)
+      let supervisor = try #require(try await ignite.vm("one").supervisor)
+      kill(supervisor, SIGKILL)
+      while !hasEnded(supervisor) { try Task.checkCancellation() }
       try await ignite.succeed("exec", "one", "rm", "/well")
       try await self.await("unhealthy", "one", ignite)
       try await ignite.succeed("stop", "-t", "1", "one")
