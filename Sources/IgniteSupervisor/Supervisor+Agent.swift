@@ -62,7 +62,8 @@ extension Supervisor {
     case .closed(let reason):
       agent = nil
       // A hypervisor that does not come up says itself why; a thawed machine that goes now is booted instead.
-      if phase == .starting || (frozen != nil && phase == .booting) { return }
+      // So is one whose kernel was of no use.
+      if phase == .starting || (phase == .booting && (frozen != nil || !agentOpen)) { return }
       // The machine's own end tells more; give it the word.
       guard main.exit == nil, let reason else { return }
       fail("the guest's agent: \(reason)\(consoleTail())")

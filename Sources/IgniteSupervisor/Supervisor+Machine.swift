@@ -4,6 +4,8 @@ internal import IgniteSystem
 
 /// Bringing the machine up: thawed from a template where there is one, booted else.
 extension Supervisor {
+  /// Machines that are started for one start, where the first ones are of no use.
+  private static let mostBoots = 4
   /// A guest under emulation on a loaded machine may take tens of seconds.
   private static let bootTimeout: Duration = .seconds(180)
   /// A thawed one answers in some ten milliseconds; hundreds at once share the host's processors.
@@ -110,6 +112,10 @@ extension Supervisor {
     if frozen != nil, phase == .booting, outcome == nil {
       return await bootAfterAll("it ended before it was configured\(end.explanation)")
     }
+    // Its init found that the kernel is of no use, before anything of the image ran (`lacksTimer` in ignite-init).
+    if frozen == nil, phase == .booting, !agentOpen, outcome == nil, end.isOrderly, machines < Self.mostBoots {
+      return await bootAgain()
+    }
     machineEnded(end)
   }
 
@@ -131,6 +137,23 @@ extension Supervisor {
   /// A template that does not thaw is told of and not tried again; the VM goes on without it.
   func bootInstead(_ reason: String) async {
     frozen = nil
+    await putMachineAway()
+    console?.note(Array("ignite: the template did not thaw, booting instead: \(reason)\n".utf8))
+    tell(SpawnNotice(.thawFailed, message: reason))
+  }
+
+  private func bootAgain() async {
+    await putMachineAway()
+    console?.note(Array("ignite: booting again\n".utf8))
+    do {
+      try await startMachine()
+    } catch {
+      fail(userMessage(error))
+    }
+  }
+
+  /// What is left of a machine that has ended, before another one takes its place.
+  private func putMachineAway() async {
     agent?.close()
     agent = nil
     agentOpen = false
@@ -141,8 +164,6 @@ extension Supervisor {
     await network?.end()
     network = nil
     machine = nil
-    console?.note(Array("ignite: the template did not thaw, booting instead: \(reason)\n".utf8))
-    tell(SpawnNotice(.thawFailed, message: reason))
   }
 
   private func bootAfterAll(_ reason: String) async {

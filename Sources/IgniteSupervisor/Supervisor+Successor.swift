@@ -34,6 +34,5 @@ extension Supervisor {
     }
     guard outcome == nil else { return }
     beginHealth()
-    tell(SpawnNotice(.running))
   }
 }

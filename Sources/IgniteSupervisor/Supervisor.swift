@@ -65,6 +65,8 @@ public actor Supervisor {
   var restarting: CheckedContinuation<Void, Never>?
   /// Who waits for the next step on the way up.
   private var awaitingStep: CheckedContinuation<Void, Never>?
+  /// Writes the process's end down, and then tells it.
+  private var announcing: Task<Void, Never>?
   /// Why a console or agent could not be connected to.
   var connectionFailure: (any Error)?
   /// A machine's end, of which its console has still to tell.
@@ -112,8 +114,11 @@ public actor Supervisor {
 
   private func bringUp() async throws {
     if let successor = plan.successor {
+      // Clients are taken when there is somebody to pass them on to.
+      try await takeOver(successor)
+      guard outcome == nil else { return }
       try await listen(as: .adopted)
-      return try await takeOver(successor)
+      return tell(SpawnNotice(.running))
     }
     if let settings = plan.spare {
       guard let claim = try await waitAsSpare(settings) else { return }
@@ -240,7 +245,7 @@ public actor Supervisor {
     continueForTheEnd()
     log.finish()
     let journal = journal
-    Task {
+    announcing = Task {
       try? await journal.append(self.endEntry(status.shellStatus, failure: nil))
       CrashPoint.pass(.supervisorExited)
       self.announceExit(status)
@@ -287,6 +292,8 @@ public actor Supervisor {
   private func tearDown(_ outcome: Outcome) async {
     if let machine { await end(machine) }
     await network?.end()
+    // A slow disk may have kept it until now, and the guest has not waited.
+    await announcing?.value
     CrashPoint.pass(.supervisorDown)
     agent?.close()
     console?.close()

@@ -8,6 +8,11 @@ enum Init {
     // A process of the guest, started by the agent to try how that goes (a spare's rehearsal).
     if getpid() != 1 { return rehearse() }
     prepare()
+    if lacksTimer() {
+      // The host starts another one.
+      Console.log("the kernel found no timer: the host was too busy while it booted")
+      PowerOff.restart()
+    }
     let arguments = KernelArguments.read()
     if arguments.run.isEmpty {
       serve()
