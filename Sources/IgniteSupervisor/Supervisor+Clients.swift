@@ -315,7 +315,7 @@ extension Supervisor {
       if client.attached == nil { client.connection.finish() } else { flushAttached(id) }
     }
     // A client that does not read what it asked for is not waited for beyond this.
-    let deadline = loop.schedule(after: .seconds(5)) { [weak self] in
+    let deadline = loop.schedule(after: .seconds(60)) { [weak self] in
       self?.assumeIsolated { supervisor in
         for id in supervisor.clients.keys { supervisor.drop(id) }
       }
