@@ -88,9 +88,14 @@ extension Engine {
     }
     let lock = try await lock(uid)
     defer { lock.unlock() }
+    try await removeRemains(of: uid, user: getuid() == 0 ? owner(of: paths.vmData(uid)) : nil)
+  }
+
+  /// Ends and removes what there is of a VM without an object. The caller holds its lock.
+  func removeRemains(of uid: String, user: UInt32?) async throws {
     var remains = VM(metadata: ObjectMeta(name: uid), spec: VMSpec(image: VMSpec.Image(oci: "")))
     remains.metadata.uid = uid
-    remains.status.userID = getuid() == 0 ? owner(of: paths.vmData(uid)) : nil
+    remains.status.userID = user
     try await endRemains(of: remains)
     let folders = [paths.vmData(uid), paths.plans(uid), paths.vmRun(uid)]
     try await ThreadExecutor.run { () throws -> Void in for folder in folders { try FileTree.remove(folder) } }

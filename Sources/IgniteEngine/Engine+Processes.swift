@@ -24,23 +24,28 @@ public struct GuestProcessInfo: Sendable, Equatable {
 extension Engine {
   /// The VM's processes, without the kernel's and the agent's own.
   public func processes(of vm: VM) async throws -> [GuestProcessInfo] {
+    guard let bytes = try await listing(.processes, of: vm), let processes = ProcessListing.decode(bytes) else {
+      throw EngineError(
+        .unavailable, "the VM \"\(vm.metadata.name)\" did not tell its processes", advice: "restart it and try again")
+    }
+    return processes
+  }
+
+  /// What the VM's agent writes when it is asked for a list; nil where it could not make it.
+  func listing(_ kind: RequestKind, of vm: VM) async throws -> [UInt8]? {
     let loop = try EventLoop(name: "ignite-client")
     defer { loop.stop() }
     let client = try await client(of: vm, loop: loop)
     let output = try FileDescriptor.pipe()
     let null = try FileDescriptor.open("/dev/null", O_WRONLY)
     let session = try await client.work(
-      emptyRequest(.processes), ProcessStreams(input: nil, output: output.write.number, errors: null.number))
+      emptyRequest(kind), ProcessStreams(input: nil, output: output.write.number, errors: null.number))
     async let read = ThreadExecutor.run { ProcessListing.read(output.read) }
     let ended = await Result.awaiting { try await session.ended() }
     output.write.close()
     let bytes = await read
     await client.close()
-    guard try ended.get(vm) == 0, let processes = ProcessListing.decode(bytes) else {
-      throw EngineError(
-        .unavailable, "the VM \"\(vm.metadata.name)\" did not tell its processes", advice: "restart it and try again")
-    }
-    return processes
+    return try ended.get(vm) == 0 ? bytes : nil
   }
 }
 

@@ -57,20 +57,7 @@ extension Engine {
   }
 
   private func guestStatistics(of vm: VM) async throws -> VMStatistics.Guest? {
-    let loop = try EventLoop(name: "ignite-client")
-    defer { loop.stop() }
-    let client = try await client(of: vm, loop: loop)
-    let output = try FileDescriptor.pipe()
-    let null = try FileDescriptor.open("/dev/null", O_WRONLY)
-    let session = try await client.work(
-      emptyRequest(.statistics), ProcessStreams(input: nil, output: output.write.number, errors: null.number))
-    async let read = ThreadExecutor.run { ProcessListing.read(output.read) }
-    let ended = await Result.awaiting { try await session.ended() }
-    output.write.close()
-    let bytes = await read
-    await client.close()
-    guard try ended.get(vm) == 0 else { return nil }
-    return VMStatistics.Guest(bytes)
+    try await listing(.statistics, of: vm).flatMap { VMStatistics.Guest($0) }
   }
 
   // MARK: The host's view

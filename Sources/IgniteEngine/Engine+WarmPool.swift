@@ -75,7 +75,7 @@ extension Engine {
       try await makeFiles(of: vm, image: image)
       let plan = try await LaunchPlan.make(
         engine: self, vm: vm, waitsForClient: true, size: TerminalSize(columns: 80, rows: 24),
-        accelerator: request.accelerator, way: .ahead(kind), notify: notify)
+        accelerator: request.accelerator, way: .ahead, notify: notify)
       try await plan.begin(lock: lock).await(.spare)
     } catch {
       lock.unlock()
@@ -96,16 +96,7 @@ extension Engine {
       return false
     }
     defer { lock.unlock() }
-    if try await !isVM(spare.uid) {
-      var remains = VM(metadata: ObjectMeta(name: spare.uid), spec: VMSpec(image: VMSpec.Image(oci: "")))
-      remains.metadata.uid = spare.uid
-      remains.status.userID = spare.status.userID
-      try await endRemains(of: remains)
-      let folders = [paths.vmData(spare.uid), paths.plans(spare.uid), paths.vmRun(spare.uid)]
-      try await ThreadExecutor.run { () throws -> Void in for folder in folders { try FileTree.remove(folder) } }
-      try await store.release(pool: "users", owner: spare.uid)
-      unlink(paths.vmLock(spare.uid))
-    }
+    if try await !isVM(spare.uid) { try await removeRemains(of: spare.uid, user: spare.status.userID) }
     try await store.delete(uid: spare.object.uid)
     return true
   }

@@ -33,7 +33,7 @@ struct LaunchPlan {
     /// On this spare, whose files and template it takes over.
     case spare(ClaimedSpare)
     /// As a spare itself.
-    case ahead(SpareKind)
+    case ahead
   }
 
   static func make(

@@ -93,10 +93,7 @@ struct LogWriter {
     file = try BoundedFile(path: path, limit: bounds.maxSize, count: bounds.maxFiles)
     encoder = JSONEncoder()
     encoder.outputFormatting = [.withoutEscapingSlashes]
-    encoder.dateEncodingStrategy = .custom { date, encoder in
-      var container = encoder.singleValueContainer()
-      try container.encode(date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)))
-    }
+    encoder.dateEncodingStrategy = .fractional
   }
 
   mutating func append(_ bytes: [UInt8], stream: String) {
