@@ -32,7 +32,12 @@
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
 #define IGNITE_P_PIDFD 3
+
+static unsigned long kept_flags(const char *path);
 
 const char *ignite_launch_step_name(int step) {
   switch (step) {
@@ -60,6 +65,21 @@ const char *ignite_launch_step_name(int step) {
     case IGNITE_STEP_EXECUTE: return "execute";
     default: return "start";
   }
+}
+
+int ignite_own_mounts(void) {
+  if (unshare(CLONE_NEWNS) < 0) return -1;
+  return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
+int ignite_mount_read_only(const char *path) {
+  const struct { uint64_t set, clear, propagation, user_namespace; } attributes = {.set = 1};  // MOUNT_ATTR_RDONLY
+  const unsigned recursive = 0x8000;                                                          // AT_RECURSIVE
+  if (mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0) return -1;
+  if (syscall(SYS_mount_setattr, AT_FDCWD, path, recursive, &attributes, sizeof attributes) == 0) return 0;
+  // An older kernel restricts one mount only: what is mounted in it is left out.
+  if (errno != ENOSYS || umount2(path, MNT_DETACH) < 0 || mount(path, path, NULL, MS_BIND, NULL) < 0) return -1;
+  return mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(path), NULL);
 }
 
 int ignite_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

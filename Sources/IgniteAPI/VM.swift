@@ -141,6 +141,8 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var stopTimeout: Int?
   /// Its kernel boots at every start, rather than to be thawed from a template (`--cold`).
   public var cold: Bool?
+  /// Disks, directories and memory at places of its file system, outer ones before those inside them.
+  public var volumes: [VolumeMount]?
 
   public init(image: Image) { self.image = image }
 }

@@ -14,9 +14,9 @@ extension Engine {
   ///
   /// Whatever fails leaves no object and no file.
   public func create(
-    _ request: VMRequest, progress: @escaping @Sendable (ImportProgress) -> Void
+    _ request: VMRequest, notify: @escaping Notify = { _ in }, progress: @escaping @Sendable (ImportProgress) -> Void
   ) async throws -> VM {
-    try await make(request, spares: false, notify: { _ in }, progress: progress).vm
+    try await make(request, spares: false, notify: notify, progress: progress).vm
   }
 
   /// A VM that is about to be started: made of a spare, where one of its kind waits.
@@ -60,6 +60,8 @@ extension Engine {
     spec.stopSignal = request.stopSignal
     spec.stopTimeout = request.stopTimeout
     spec.cold = request.cold ? true : nil
+    spec.volumes = try await mounts(request.volumes, image: image.config.config)
+    if !VolumeMount.shares(of: spec.volumes).isEmpty { announceShares(notify) }
     spec.state = .stopped
     spec.network.ports = try ports(request.ports)
     // What it will run is decided at every start; that it can be decided is checked now.
@@ -82,7 +84,10 @@ extension Engine {
     guard let vm = remembered else { throw CancellationError() }
     Timeline.mark("store")
     CrashPoint.pass(.createRemembered)
+    var volumes: [Volume] = []
     do {
+      volumes = try await makeVolumes(of: vm)
+      CrashPoint.pass(.createVolumes)
       if spare == nil { try await makeFiles(of: vm, image: image) }
       Timeline.mark("disks")
       await note(Event("vm", "create", id: vm.metadata.uid, attributes: Self.attributes(of: vm)))
@@ -90,6 +95,7 @@ extension Engine {
     } catch {
       spare?.claim.abandon()
       await discard(vm)
+      await removeVolumes(volumes)
       throw error
     }
   }
@@ -112,7 +118,7 @@ extension Engine {
   public func discard(_ vm: VM) async {
     await Task {
       let current = (try? await self.vm(vm.metadata.uid)) ?? vm
-      try? await remove(current, force: true)
+      try? await remove(current, force: true, volumes: true)
     }.value
   }
 

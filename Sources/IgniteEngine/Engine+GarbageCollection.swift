@@ -72,7 +72,8 @@ extension Engine {
     var found: [String: [String]] = [:]
     for folder in ["\(paths.data)/vms", "\(paths.data)/plans", "\(paths.run)/vms"] {
       for entry in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
-        let name = entry.hasSuffix(".lock") ? String(entry.dropLast(5)) : entry
+        let suffix = [".lock", ".shares"].first { entry.hasSuffix($0) } ?? ""
+        let name = String(entry.dropLast(suffix.count))
         // Those of templates that are being made begin with a t; other names are not ours.
         guard [12, 16].contains(name.utf8.count), name.utf8.allSatisfy({ $0.isHexadecimalDigit }) else { continue }
         found[name, default: []].append("\(folder)/\(entry)")
@@ -97,7 +98,7 @@ extension Engine {
     remains.metadata.uid = uid
     remains.status.userID = user
     try await endRemains(of: remains)
-    let folders = [paths.vmData(uid), paths.plans(uid), paths.vmRun(uid)]
+    let folders = [paths.vmData(uid), paths.plans(uid), paths.vmRun(uid), paths.vmShares(uid)]
     try await ThreadExecutor.run { () throws -> Void in for folder in folders { try FileTree.remove(folder) } }
     try await store.release(pool: "users", owner: uid)
     unlink(paths.vmLock(uid))
@@ -134,7 +135,8 @@ extension Engine {
       }
       return abandoned
     }
-    return (images + others).map { Leftover(kind: .files, name: $0, detail: "left by what died") }
+    let volumes = try await strayVolumeFiles(remove: !dryRun)
+    return (images + others + volumes).map { Leftover(kind: .files, name: $0, detail: "left by what died") }
   }
 }
 

@@ -139,7 +139,9 @@ extension Engine {
   }
 
   /// Removes a VM with its disk and log. A running one is refused unless `force`, which ends it.
-  public func remove(_ vm: VM, force: Bool = false) async throws {
+  ///
+  /// - Parameter volumes: the volumes that were made for it alone go too.
+  public func remove(_ vm: VM, force: Bool = false, volumes: Bool = false) async throws {
     if vm.status.phase.isActive {
       guard force else {
         throw EngineError(
@@ -148,12 +150,12 @@ extension Engine {
       }
       try await stop(vm, signal: SIGKILL, grace: .zero)
     }
-    try await removeNow(vm)
+    try await removeNow(vm, volumes: volumes)
   }
 
   /// Takes away all that a VM has; what is gone already is no error. Remembered first, so that a crash in between
   /// leaves a VM in `Removing`, which `rm` takes away.
-  func removeNow(_ vm: VM) async throws {
+  func removeNow(_ vm: VM, volumes: Bool = false) async throws {
     let uid = vm.metadata.uid
     let lock = try await lock(uid)
     defer { lock.unlock() }
@@ -170,12 +172,15 @@ extension Engine {
     let data = paths.vmData(uid)
     let run = paths.vmRun(uid)
     let plans = paths.plans(uid)
+    let shares = paths.vmShares(uid)
     try await ThreadExecutor.run { () throws -> Void in
+      try FileTree.remove(shares)
       try FileTree.remove(data)
       try FileTree.remove(plans)
       try FileTree.remove(run)
     }
     CrashPoint.pass(.removeFiles)
+    if volumes || current.spec.autoRemove { try await removeAnonymousVolumes(of: current) }
     try await store.delete(uid: uid)
     CrashPoint.pass(.removeForgotten)
     unlink(paths.vmLock(uid))

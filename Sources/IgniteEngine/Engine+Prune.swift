@@ -15,6 +15,8 @@ public struct PruneRequest: Sendable {
   /// Only images and VMs with these labels (`KEY` or `KEY=VALUE`), or without them where `isExcluded`.
   public var labels: [Label] = []
   public var dryRun = false
+  /// Volumes that no VM has too: anonymous ones, or with `all` all.
+  public var volumes = false
 
   public struct Label: Sendable {
     public var text: String
@@ -39,6 +41,7 @@ public struct PruneReport: Sendable {
   public var kernelLeftovers: [String] = []
   /// Templates that no VM could start from any more.
   public var templates: [TemplateSummary] = []
+  public var volumes: [Volume] = []
   /// Bytes given back to the host's file system.
   public var bytes: Int64 = 0
 
@@ -68,6 +71,13 @@ extension Engine {
     var report = try await pruneImages(request, without: Set(doomed.map(\.metadata.uid)))
     report.vms = doomed
     report.bytes += bytes
+    if request.volumes {
+      var anonymous = request
+      anonymous.all = false
+      let (volumes, bytes) = try await pruneVolumes(anonymous)
+      report.volumes = volumes
+      report.bytes += bytes
+    }
     let kernels = KernelStore(root: paths.data)
     let abandoned = await ThreadExecutor.run { kernels.abandoned() }
     report.kernelLeftovers = abandoned.map(\.path)
@@ -130,11 +140,7 @@ extension PruneRequest {
 
   func suits(_ vm: VM) -> Bool {
     if let until, vm.metadata.creationTimestamp >= until { return false }
-    return labels.allSatisfy { label in
-      let parts = label.text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      let value = vm.metadata.labels?[String(parts.first ?? "")]
-      return (value != nil && (parts.count < 2 || value.map { $0 == parts[1] } == true)) != label.isExcluded
-    }
+    return suits(labels: vm.metadata.labels ?? [:])
   }
 
   /// For how many seconds what nothing needs stays.

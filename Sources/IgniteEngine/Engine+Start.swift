@@ -36,6 +36,8 @@ public struct StartedVM: Sendable {
     if await notices.message(of: .thawFailed) != nil {
       let (store, key) = (engine.templates, template.key)
       _ = try? await ThreadExecutor.run { () throws(HypervisorError) in try store.drop(key) }
+    } else if template.isThawed, vm.spec.volumes != nil {
+      return
     } else if template.isThawed {
       try? engine.fillWarmPoolInBackground(template.request, image: vm.spec.image.oci)
       return
@@ -109,6 +111,7 @@ extension Engine {
     let built: LaunchPlan
     do {
       try await admit(vm)
+      try await claimVolumes(of: vm)
       built = try await LaunchPlan.make(
         engine: self, vm: vm, waitsForClient: waitsForClient, size: size, accelerator: accelerator, way: way,
         notify: notify)

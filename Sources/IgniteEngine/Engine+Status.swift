@@ -85,6 +85,12 @@ extension Engine {
         for identity in ProcessHandle.find(program: "qemu-system-x86_64", argument: disk) { try await end(identity) }
       }
     }
+    if access(paths.vmShares(uid), F_OK) == 0 {
+      // The daemons are in its process group, which is a session's.
+      for identity in ProcessHandle.find(program: "ignite-spawn", argument: paths.vmShares(uid)) {
+        Glibc.kill(-identity.pid, SIGKILL)
+      }
+    }
     try await removeCgroup(of: uid)
     for name in ["spawn.sock", "agent.sock", "qmp.sock", "console.sock"] { unlink("\(paths.vmRun(uid))/\(name)") }
   }

@@ -24,7 +24,7 @@ extension Engine {
         try launch.write(plan)
         return launch
       }
-      try await launch.launch(lock: lock, template: nil).await(.running)
+      try await launch.launch(lock: lock, template: nil, isSuccessor: true).await(.running)
       return nil
     } catch {
       return userMessage(error)

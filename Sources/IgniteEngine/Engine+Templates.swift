@@ -20,6 +20,8 @@ public struct TemplateRequest: Sendable {
   public var isMachine = false
   /// `kvm`, `tcg` or nil for what the host can do.
   public var accelerator: String?
+  /// Further disks: `10g`, or `10g:ro`.
+  public var volumes: [String] = []
 
   public init() {}
 }
@@ -68,7 +70,8 @@ extension Engine {
       kernel: kernel, vmlinux: store.vmlinux(of: kernel), initrd: initrd, modules: store.modulesDisk(of: kernel),
       kernelArguments: Self.kernelArguments(isMachine: request.isMachine), cpus: request.cpus,
       memoryBytes: request.memoryBytes, baseBytes: request.baseBytes, diskBytes: request.diskBytes,
-      accelerator: try await AcceleratorChoice.make(request.accelerator, paths: paths, notify: notify))
+      accelerator: try await AcceleratorChoice.make(request.accelerator, paths: paths, notify: notify),
+      volumes: try request.volumes.map(MachineShape.Volume.init(text:)))
   }
 
   /// Boots and freezes in a directory that is gone afterwards, as root under a user of its own.
@@ -84,16 +87,19 @@ extension Engine {
     do {
       let files = MachineShape.Files(
         vmlinux: shape.vmlinux, initrd: shape.initrd, modules: shape.modules, base: run + "/base", disk: run + "/disk",
-        run: run)
+        volumes: shape.volumes.indices.map { run + "/volume\($0)" }, run: run)
+      var disks = [(files.base, shape.baseBytes), (files.disk, shape.diskBytes)]
+      disks += zip(files.volumes ?? [], shape.volumes).map { ($0, $1.bytes) }
+      let standIns = disks
       try await ThreadExecutor.run { () throws -> Void in
         try FileTree.remove(run)
         guard mkdir(run, 0o700) == 0 else { throw SystemError("make the directory \(run)") }
-        for (path, size) in [(files.base, shape.baseBytes), (files.disk, shape.diskBytes)] {
+        for (path, size) in standIns {
           let file = try FileDescriptor.open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
           guard ftruncate(file.number, off_t(clamping: size)) == 0 else { throw SystemError("make \(path)") }
         }
         guard let user else { return }
-        for path in [run, files.base, files.disk] where lchown(path, user, user) != 0 {
+        for path in [run] + standIns.map(\.0) where lchown(path, user, user) != 0 {
           throw SystemError("give \(path) to user \(user)")
         }
       }
@@ -159,6 +165,7 @@ extension TemplateRequest {
     if let kernel { words += ["--kernel-image", kernel] }
     if let accelerator { words += ["--accel", accelerator] }
     if isMachine { words += ["--boot", "machine"] }
+    for volume in volumes { words += ["--volume", volume] }
     return words
   }
 }

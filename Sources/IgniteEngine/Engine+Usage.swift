@@ -17,6 +17,8 @@ public struct UsageRow: Codable, Sendable, Equatable {
     case templates = "Templates"
     /// VMs' disks, logs and plans.
     case vms = "VMs"
+    /// Disks that outlive their VMs.
+    case volumes = "Volumes"
     /// Imports under way, and what those that died left.
     case ingest = "Ingest"
     /// The database, caches, and the directories themselves.
@@ -55,19 +57,23 @@ extension Engine {
     let images = try await imageRecords()
     let kernels = try await kernelRecords()
     let spares = try await spares().map(\.uid)
+    let volumes = try await volumes()
     try await store.close()
     let root = paths.data
     let store = contentStore
     let measured = try await ThreadExecutor.run { () throws -> Measure in
-      var measure = Measure(uids: Set(vms.map(\.metadata.uid)).union(spares))
+      var measure = Measure(
+        uids: Set(vms.map(\.metadata.uid)).union(spares), volumeIDs: Set(volumes.map(\.volume.metadata.uid)))
       measure.abandoned = Set(try store.abandoned() + KernelStore(root: root).abandoned().map(\.path))
       try FileTree.walk(root) { measure.add($0) }
       return measure
     }
-    return usage(measured, vms: vms, images: images, kernels: kernels)
+    return usage(measured, vms: vms, images: images, kernels: kernels, volumes: volumes)
   }
 
-  private func usage(_ measure: Measure, vms: [VM], images: [ImageRecord], kernels: [KernelRecord]) -> Usage {
+  private func usage(
+    _ measure: Measure, vms: [VM], images: [ImageRecord], kernels: [KernelRecord], volumes: [VolumeSummary]
+  ) -> Usage {
     let inUse = images.filter { record in vms.contains { $0.uses(record.image) } }
     let active = needs(images: inUse, vms: vms)
     var rows: [UsageRow.Kind: UsageRow] = [:]
@@ -93,6 +99,9 @@ extension Engine {
       let users = record.map { record in vms.count { $0.boots(record) } } ?? 0
       add(.kernels, size, active: users > 0 || record?.isDefault == true)
       if let record { usage.kernels.append((record, size, users)) }
+    }
+    for volume in volumes {
+      add(.volumes, measure.volumes[volume.volume.metadata.uid] ?? 0, active: !volume.vms.isEmpty)
     }
     for (_, size) in measure.templates { add(.templates, size, active: false) }
     for (path, size) in measure.ingest {
@@ -122,12 +131,14 @@ extension VM {
 /// The data directory's files by what they are.
 private struct Measure: Sendable {
   let uids: Set<String>
+  let volumeIDs: Set<String>
   /// Paths that imports which died left.
   var abandoned: Set<String> = []
   var disks: [String: Int64] = [:]
   var blobs: [Digest: Int64] = [:]
   var kernels: [Digest: Int64] = [:]
   var vms: [String: Int64] = [:]
+  var volumes: [String: Int64] = [:]
   var templates: [String: Int64] = [:]
   var ingest: [String: Int64] = [:]
   var records: Int64 = 0
@@ -135,14 +146,18 @@ private struct Measure: Sendable {
 
   private static let folders: Set<String> = [
     "", "content", "content/blobs", "content/blobs/sha256", "content/ingest", "disks", "kernels", "templates", "vms",
-    "plans",
+    "plans", "volumes",
   ]
   private static let files: Set<String> = [
     "ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db-journal", "ignite.db.rev", "ignite.db.reserve",
     "events", "events.1", "tsc.json", "kvm.json", "qemu.json", "emulation-announced",
+    "shares-announced",
   ]
 
-  init(uids: Set<String>) { self.uids = uids }
+  init(uids: Set<String>, volumeIDs: Set<String>) {
+    self.uids = uids
+    self.volumeIDs = volumeIDs
+  }
 
   mutating func add(_ entry: FileTree.Entry) {
     let path = entry.path
@@ -155,6 +170,9 @@ private struct Measure: Sendable {
     case "vms" where parts.count > 1 && uids.contains(parts[1]),
       "plans" where parts.count > 1 && uids.contains(parts[1]):
       vms[parts[1], default: 0] += entry.bytes
+    case "volumes"
+    where parts.count == 2 && parts[1].hasSuffix(".ext4") && volumeIDs.contains(String(parts[1].dropLast(5))):
+      volumes[String(parts[1].dropLast(5)), default: 0] += entry.bytes
     case "kernels" where parts.count > 1:
       if let digest = Digest("sha256:\(parts[1])") {
         kernels[digest, default: 0] += entry.bytes

@@ -27,6 +27,7 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
   public var warmPool = WarmPool()
   public var resources = Resources()
   public var logs = Logs()
+  public var volumes = Volumes()
   public var images = Images()
   /// What is said of single registries.
   public var registries: [RegistrySettings] = []
@@ -92,6 +93,7 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
       case "templates": try mergeTemplates(value, file: file)
       case "resources": try mergeResources(value, file: file)
       case "logs": try mergeLogs(value, file: file)
+      case "volumes": try mergeVolumes(value, file: file)
       case "warmPool": try mergeWarmPool(value, file: file)
       case "images": try mergeImages(value, file: file)
       case "registries": try mergeRegistries(value, file: file)
@@ -100,7 +102,8 @@ public struct EngineConfiguration: Codable, Sendable, Equatable {
         throw Self.unknown(
           key, file,
           known: [
-            "network", "users", "templates", "warmPool", "resources", "logs", "images", "registries", "transfers",
+            "network", "users", "templates", "warmPool", "resources", "logs", "volumes", "images", "registries",
+            "transfers",
           ])
       }
     }

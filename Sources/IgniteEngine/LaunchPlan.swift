@@ -23,6 +23,8 @@ struct LaunchPlan {
   private let way: Way
   /// nil where the VM starts cold by wish.
   let template: Template?
+  private let volumes: [VolumeDisk]
+  private let shares: SupervisorLaunch.Shares?
 
   /// How the machine is brought up.
   enum Way: Sendable {
@@ -71,18 +73,28 @@ struct LaunchPlan {
     let hostname = vm.spec.hostname ?? vm.metadata.shortUID
     let planner = ProcessPlanner(spec: vm.spec, image: image.config.config, hostname: hostname)
     let process = try planner.process(size: size)
-    let shape = MachineShape(
+    let volumes = try await engine.volumeDisks(of: vm)
+    var shape = MachineShape(
       kernel: kernel, vmlinux: files.vmlinux, initrd: files.initrd, modules: files.modules,
       kernelArguments: Engine.kernelArguments(isMachine: process.machine), cpus: vm.spec.resources.cpus,
       memoryBytes: vm.spec.resources.memory.bytes, baseBytes: Self.size(of: files.base),
       diskBytes: Self.size(of: files.data + "/disk.ext4"), accelerator: accelerator)
-    let machine = shape.configuration(
+    let shares = VolumeMount.shares(of: vm.spec.volumes)
+    let shareFolder = isRoot ? SupervisorLaunch.isolatedShares : engine.paths.vmShares(uid)
+    shape.shares = shares.indices.map { "\(shareFolder)/\($0).sock" }
+    shape.volumes = volumes.map { MachineShape.Volume(bytes: $0.bytes, readOnly: $0.readOnly) }
+    var machine = shape.configuration(
       MachineShape.Files(
         vmlinux: seen.vmlinux, initrd: seen.initrd, modules: seen.modules, base: seen.base,
         disk: seen.data + "/disk.ext4", run: seen.run), macAddress: GuestAddressing.macAddress(uid: uid))
+    let firstVolume = machine.drives.count - volumes.count
+    for (index, volume) in volumes.enumerated() where volume.isBlockDevice {
+      machine.drives[firstVolume + index].blockDevice = true
+    }
     let template: Template? =
       switch way {
       case .cold: nil
+      case _ where !shares.isEmpty: nil
       case .spare(let spare): Template(spare.kind, shape)
       case .warm, .ahead: try await Template.find(shape, vm: vm, engine: engine, notify: notify)
       }
@@ -91,8 +103,9 @@ struct LaunchPlan {
       network: network.plan,
       guest: Self.guest(hostname: hostname, uid: uid, modules: seen.modules != nil),
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
+    plan.guest.mounts = vm.spec.volumes.map { VolumeMount.planned($0, firstDrive: firstVolume) }
     plan.template = template?.isThawed == true ? template?.key.hex : nil
-    plan.discards = vm.spec.autoRemove ? true : nil
+    plan.discards = vm.spec.autoRemove && volumes.allSatisfy(\.readOnly) ? true : nil
     plan.logs = SpawnPlan.Logs(
       maxSize: Int64(clamping: vm.spec.logs?.maxSize?.bytes ?? engine.configuration.logs.maxSize),
       maxFiles: vm.spec.logs?.maxFiles ?? Int(engine.configuration.logs.maxFiles))
@@ -111,7 +124,8 @@ struct LaunchPlan {
     }
     let made = LaunchPlan(
       vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
-      plan: plan, files: files, way: way, template: template)
+      plan: plan, files: files, way: way, template: template, volumes: volumes,
+      shares: shares.isEmpty ? nil : .init(shares: shares, folder: engine.paths.vmShares(uid)))
     try await made.prepareFiles()
     return made
   }
@@ -135,7 +149,7 @@ struct LaunchPlan {
   private var supervisor: SupervisorLaunch {
     SupervisorLaunch(
       uid: vm.metadata.uid, userID: userID, files: files, network: plan.network,
-      usesKVM: accelerator.accelerator == .kvm)
+      usesKVM: accelerator.accelerator == .kvm, volumes: volumes.isEmpty ? nil : volumes, shares: shares)
   }
 
   /// Directories and files with their owners, and the plan.

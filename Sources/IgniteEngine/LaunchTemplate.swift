@@ -67,5 +67,6 @@ extension TemplateRequest {
     baseBytes = shape.baseBytes
     isMachine = !shape.kernelArguments.isEmpty
     accelerator = shape.accelerator.accelerator.rawValue
+    volumes = shape.volumes.map(\.text)
   }
 }

@@ -36,7 +36,7 @@ public struct Paths: Sendable, Equatable {
   /// Makes both roots, private to the user, and checks that they are his.
   public func prepare() throws {
     try Self.makePrivate(data)
-    for name in ["/vms", "/plans", "/disks", "/kernels", "/content"] { try Self.makePrivate(data + name) }
+    for name in ["/vms", "/plans", "/disks", "/kernels", "/content", "/volumes"] { try Self.makePrivate(data + name) }
     // The parent may be one of ours in a directory that all can write to (/tmp).
     let parent = run.split(separator: "/").dropLast().joined(separator: "/")
     if parent.hasSuffix("ignite-\(getuid())") || parent.hasSuffix("/ignite") { try Self.makePrivate("/" + parent) }
@@ -47,10 +47,13 @@ public struct Paths: Sendable, Equatable {
   public func vmData(_ uid: String) -> String { "\(data)/vms/\(uid)" }
   public func vmRun(_ uid: String) -> String { "\(run)/vms/\(uid.prefix(12))" }
   public func vmLock(_ uid: String) -> String { "\(run)/vms/\(uid.prefix(12)).lock" }
+  /// Where the daemons of its shares listen.
+  public func vmShares(_ uid: String) -> String { "\(run)/vms/\(uid.prefix(12)).shares" }
   public func writableDisk(_ uid: String) -> String { vmData(uid) + "/disk.ext4" }
   /// What the engine itself trusts about a VM; unlike `vmData` the VM's user cannot write here.
   public func plans(_ uid: String) -> String { "\(data)/plans/\(uid)" }
   public func plan(_ uid: String) -> String { plans(uid) + "/spawn.json" }
+  public func volume(_ uid: String) -> String { "\(data)/volumes/\(uid).ext4" }
   /// The image that the VM was made from.
   public func image(_ uid: String) -> String { plans(uid) + "/image.json" }
   public func journal(_ uid: String) -> String { vmData(uid) + "/journal" }

@@ -26,6 +26,21 @@ struct SupervisorLaunch: Codable, Sendable {
   var files: VMFiles
   var network: SpawnPlan.Network
   var usesKVM: Bool
+  /// Opened for the hypervisor, whose descriptors they are.
+  var volumes: [VolumeDisk]?
+  var shares: Shares?
+
+  /// Directories of the host, which a keeper beside the supervisor serves.
+  struct Shares: Codable, Sendable {
+    var shares: [ShareKeeper.Share]
+    /// Where its sockets are.
+    var folder: String
+  }
+
+  /// That folder, as an isolated supervisor sees it.
+  static let isolatedShares = "/run/shares"
+  /// In the supervisor: what the keeper's life hangs on.
+  private static let lifePlace: Int32 = 9
 
   private static let name = "launch.json"
 
@@ -51,13 +66,50 @@ struct SupervisorLaunch: Codable, Sendable {
   }
 
   /// Starts the supervisor. It inherits the VM's lock; the caller gives up its own hold on it.
-  func launch(lock: FileLock, template: OpenedTemplate?) async throws -> NoticeReader {
+  func launch(lock: FileLock, template: OpenedTemplate?, isSuccessor: Bool = false) async throws -> NoticeReader {
     let pipe = try FileDescriptor.pipe()
     let executable = try Installation.executable()
-    let request = try request(executable: executable, notices: pipe.write, lock: lock, template: template)
-    _ = try await ThreadExecutor.run { () throws(SystemError) in try IgniteSystem.launch(request) }
+    var request = try request(executable: executable, notices: pipe.write, lock: lock, template: template)
+    let disks = volumes ?? []
+    let opened = try await ThreadExecutor.run { () throws(SystemError) -> [FileDescriptor] in
+      try disks.map { disk throws(SystemError) in try disk.open(isSuccessor: isSuccessor) }
+    }
+    for (index, file) in opened.enumerated() {
+      request.descriptors.append(
+        .init(source: file.number, place: MachineShape.firstVolumePlace + Int32(index)))
+    }
+    let cgroup = request.cgroup
+    // Closed here once the supervisor has it.
+    let life = try await ThreadExecutor.run { () throws -> FileDescriptor? in
+      try startKeeper(executable: executable, cgroup: cgroup)
+    }
+    if let life { request.descriptors.append(.init(source: life.number, place: Self.lifePlace)) }
+    let launched = request
+    defer { withExtendedLifetime((opened, life)) {} }
+    _ = try await ThreadExecutor.run { () throws(SystemError) in try IgniteSystem.launch(launched) }
     pipe.write.close()
     return NoticeReader(pipe: pipe.read)
+  }
+
+  /// Binds the sockets, in a directory that the VM's user cannot write to, and starts who serves them. Blocking.
+  private func startKeeper(executable: String, cgroup: Cgroup?) throws -> FileDescriptor? {
+    guard let shares else { return nil }
+    let plans = files.plan.split(separator: "/").dropLast().map { "/" + $0 }.joined()
+    try FileTree.remove(shares.folder)
+    guard mkdir(shares.folder, 0o711) == 0 else { throw SystemError("make the directory \(shares.folder)") }
+    let listeners = try shares.shares.indices.map { index in
+      let path = "\(shares.folder)/\(index).sock"
+      let listener = try UnixSocket.listen(path, backlog: 1)
+      if let userID, lchown(path, userID, userID) != 0 { throw SystemError("give \(path) to user \(userID)") }
+      return listener
+    }
+    let messages = try FileDescriptor.open(
+      plans + "/shares.log", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+    let pipe = try FileDescriptor.pipe()
+    try ShareKeeper.start(
+      shares.shares, executable: executable, wrapper: try SharePlace.wrapper(), folder: shares.folder, life: pipe.read,
+      listeners: listeners, messages: messages, cgroup: cgroup)
+    return pipe.write
   }
 
   private func request(
@@ -94,6 +146,7 @@ struct SupervisorLaunch: Codable, Sendable {
       .bind(source: files.initrd, target: "/ignite/initrd", []),
     ]
     if let modules = files.modules { mounts.append(.bind(source: modules, target: "/ignite/modules.ext4", [])) }
+    if let shares { mounts.append(.bind(source: shares.folder, target: Self.isolatedShares, [])) }
     mounts += extra
     request.isolation = Isolation(uid: userID, gid: userID, mounts: mounts)
     request.cgroup = Cgroup.create(uid).cgroup

@@ -25,6 +25,7 @@ public struct VMRequest: Sendable {
   /// Seconds.
   public var stopTimeout: Int?
   public var cold = false
+  public var volumes: [VolumeMount] = []
   /// `kvm`, `tcg` or nil for what the host can do.
   public var accelerator: String?
 

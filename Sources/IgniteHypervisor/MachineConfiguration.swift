@@ -10,11 +10,31 @@ public struct MachineConfiguration: Sendable, Equatable, Codable {
     public var path: String
     /// A read-only drive may be shared by any number of machines.
     public var readOnly: Bool
+    /// The number of an open descriptor of this process, of a file or a block device, in place of a path. The hypervisor
+    /// inherits it under the same number: 16 to 63.
+    public var descriptor: Int32?
+    /// nil is a file.
+    public var blockDevice: Bool?
+
+    var isBlockDevice: Bool { blockDevice == true }
 
     public init(id: String, path: String, readOnly: Bool) {
       self.id = id
       self.path = path
       self.readOnly = readOnly
+    }
+  }
+
+  /// A directory of the host, by virtio-fs.
+  public struct Share: Sendable, Equatable, Codable {
+    /// Letters, digits and hyphens, at most 36: the guest mounts it by this name.
+    public var tag: String
+    /// Where its daemon listens.
+    public var socketPath: String
+
+    public init(tag: String, socketPath: String) {
+      self.tag = tag
+      self.socketPath = socketPath
     }
   }
 
@@ -31,6 +51,8 @@ public struct MachineConfiguration: Sendable, Equatable, Codable {
   public var cpus: Int
   public var memoryBytes: UInt64
   public var drives: [Drive]
+  /// A machine with such is neither frozen nor thawed: its memory is its daemons' too.
+  public var shares: [Share]?
   /// `52:54:00:12:34:56`; nil leaves the driver's default.
   public var macAddress: String?
   /// Unix sockets that the driver listens at from before the machine starts, so that a connection never comes early.

@@ -45,6 +45,7 @@ public struct SpawnPlan: Codable, Sendable {
     public var gateway: String
     public var nameServers: [String]
     public var searchDomains: [String]
+    public var mounts: [Mount]?
 
     public init(
       hostname: String, machineID: String, modulesDevice: String, macAddress: String, address: String, gateway: String,
@@ -70,9 +71,46 @@ public struct SpawnPlan: Codable, Sendable {
       configuration.gateway = gateway
       configuration.nameServers = nameServers
       configuration.searchDomains = searchDomains
+      configuration.mounts = (mounts ?? []).compactMap(\.wired)
       configuration.wallClock = wallClock
       configuration.entropy = entropy
       return configuration
+    }
+  }
+
+  /// What the guest mounts; see `GuestMount`.
+  public struct Mount: Codable, Sendable {
+    public var kind: UInt64
+    public var source: String
+    public var target: String
+    public var readOnly: Bool
+    public var isFilled: Bool
+    public var flags: UInt64
+    public var options: String
+
+    public init(
+      _ kind: GuestMount.Kind, source: String = "", target: String, readOnly: Bool, isFilled: Bool = false,
+      flags: UInt64 = 0, options: String = ""
+    ) {
+      self.kind = kind.rawValue
+      self.source = source
+      self.target = target
+      self.readOnly = readOnly
+      self.isFilled = isFilled
+      self.flags = flags
+      self.options = options
+    }
+
+    var wired: GuestMount? {
+      guard let kind = GuestMount.Kind(rawValue: kind) else { return nil }
+      var mount = GuestMount(kind)
+      mount.source = source
+      mount.target = Array(target.utf8)
+      mount.readOnly = readOnly
+      mount.isFilled = isFilled
+      mount.flags = flags
+      mount.options = options
+      return mount
     }
   }
 

@@ -27,6 +27,11 @@ public enum CrashPoint: String, CaseIterable, Sendable {
   case removeEnded = "remove.ended"
   case removeFiles = "remove.files"
   case removeForgotten = "remove.forgotten"
+  // Making and removing a volume.
+  case volumeFile = "volume.file"
+  case volumeForgotten = "volume.forgotten"
+  // Making the volumes of a new VM.
+  case createVolumes = "create.volumes"
 
   /// The variable's name.
   public static let variable = "IGNITE_CRASH_AT"

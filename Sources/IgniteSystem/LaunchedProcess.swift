@@ -146,6 +146,9 @@ public final class LaunchedProcess: Sendable {
     return reap() ?? .exited(-1)
   }
 
+  /// A descriptor that can be read, for poll(2), once it has ended.
+  public var pollable: Int32 { handle.pidfd.number }
+
   /// Its end, if it has ended: reaps it then. Does not wait.
   public func reap() -> ProcessEnd? {
     status.withLock { status in

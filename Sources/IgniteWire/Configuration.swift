@@ -1,5 +1,5 @@
 /// What makes a booted kernel this VM: sent once, before any process is started.
-public struct Configuration: Equatable, Sendable {
+public struct Configuration: Sendable {
   /// The host name; at most 64 bytes.
   public var hostname: String = ""
   /// 32 lower-case hex digits for /etc/machine-id, where the image has none of its own.
@@ -25,6 +25,8 @@ public struct Configuration: Equatable, Sendable {
   public var searchDomains: [String] = []
   /// Lines for /etc/hosts beside the usual ones, `address name…` each.
   public var hosts: [String] = []
+  /// In their order: outer ones before those inside them.
+  public var mounts: [GuestMount] = []
 
   public init() {}
 
@@ -43,6 +45,7 @@ public struct Configuration: Equatable, Sendable {
     static let nameServer: UInt16 = 27
     static let searchDomain: UInt16 = 28
     static let host: UInt16 = 29
+    static let mount: UInt16 = 30
   }
 
   private static let maximumListItems = 64
@@ -65,6 +68,7 @@ public struct Configuration: Equatable, Sendable {
     for item in nameServers { writer.put(Field.nameServer, string: item) }
     for item in searchDomains { writer.put(Field.searchDomain, string: item) }
     for item in hosts { writer.put(Field.host, string: item) }
+    for mount in mounts { writer.put(Field.mount, bytes: mount.encoded()) }
     return writer.bytes
   }
 
@@ -88,6 +92,9 @@ public struct Configuration: Equatable, Sendable {
       case Field.nameServer: try Self.append(text, to: &nameServers, tag: field.tag)
       case Field.searchDomain: try Self.append(text, to: &searchDomains, tag: field.tag)
       case Field.host: try Self.append(text, to: &hosts, tag: field.tag)
+      case Field.mount:
+        guard mounts.count < Self.maximumListItems else { throw .malformed(tag: field.tag) }
+        mounts.append(try GuestMount(decoding: field.bytes))
       default: break
       }
     }
@@ -98,3 +105,8 @@ public struct Configuration: Equatable, Sendable {
     list.append(text)
   }
 }
+
+// Text that is compared brings Unicode's tables along, which the guest's init does without.
+#if !hasFeature(Embedded)
+  extension Configuration: Equatable {}
+#endif

@@ -11,7 +11,9 @@ enum Main {
     // What a VM's own user is to read is made readable by its mode; what it is not lies below directories of mode 0700.
     umask(0o022)
     let arguments = CommandLine.arguments
-    let name = arguments.first?.split(separator: "/").last.map(String.init) ?? "ignite"
+    var name = arguments.first?.split(separator: "/").last.map(String.init) ?? "ignite"
+    // Another program that starts this one has no say in its name.
+    if arguments.dropFirst().first == "--share" { name = "ignite-spawn" }
     Timeline.mark(name == "ignite-spawn" ? "spawn" : "begin")
     // Commands that have something to clean up read their signals; the others let them end the process.
     if name != "ignite-spawn", Interrupts.areWanted(by: arguments) { Interrupts.block() }

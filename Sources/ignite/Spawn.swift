@@ -27,6 +27,9 @@ enum Spawn {
     if TemplateKeeper.isWanted(arguments) {
       exit(await ThreadExecutor.run { TemplateKeeper.run(arguments) })
     }
+    if ShareKeeper.isWanted(arguments) {
+      exit(await ThreadExecutor.run { ShareKeeper.run(arguments) })
+    }
     let notices = FileDescriptor(3)
     let lock = FileDescriptor(4)
     let restarts = restarts(arguments)

@@ -9,8 +9,11 @@ import Testing
   @Test(arguments: CrashPoint.allCases) func nothingIsLeft(at step: CrashPoint) async throws {
     try await Ignite.with { ignite in
       let crash = [CrashPoint.variable: step.rawValue]
-      let ran = try await ignite("run", "--name", "one", Ignite.image, "true", extra: crash)
-      let removed = ran.status == 0 ? try await ignite("rm", "one", extra: crash) : nil
+      let volumes = step.rawValue.contains("volume") ? ["-v", "made:/made", "-v", "/anonymous"] : []
+      let ran = try await ignite.command(
+        ["run", "--name", "one"] + volumes + [Ignite.image, "true"], extra: crash
+      ).run()
+      let removed = ran.status == 0 ? try await ignite("rm", "-v", "one", extra: crash) : nil
       // It came to the step, and no further; a supervisor's end after its process's is nothing to the command.
       #expect(ran.status != 0 || removed?.status != 0 || step == .supervisorDown, "\(step.rawValue)")
       // Whose command is gone before it has joined is given up by its supervisor.
@@ -21,6 +24,7 @@ import Testing
         #expect(["Created", "Stopped", "Failed"].contains(vm.phase), "\(vm.phase)")
         try await ignite.succeed("rm", vm.name)
       }
+      try await ignite.succeed("volume", "prune", "-af")
       #expect(try await ignite.succeed("gc", "--dry-run") == "")
       try await nothingStays(ignite)
     }
@@ -50,7 +54,7 @@ import Testing
 
   /// No file of a VM; processes are looked for at the end of the run (scripts/leftovers).
   private func nothingStays(_ ignite: Ignite) async throws {
-    for folder in ["data/vms", "data/plans", "run/vms"] {
+    for folder in ["data/vms", "data/plans", "run/vms", "data/volumes"] {
       let left = try await Ignite.run(Ignite.wrap + ["/bin/ls", "-A", "\(ignite.folder)/\(folder)"]).text
       #expect(left.isEmpty, "\(folder): \(left)")
     }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 int guest_errno(void) { return errno; }
 
@@ -65,6 +66,58 @@ long guest_list_directory(const char *path, char *buffer, size_t size) {
   }
   close(descriptor);
   return got < 0 ? -1 : (long)used;
+}
+
+int guest_has_attribute(const char *path, const char *name) { return getxattr(path, name, NULL, 0) >= 0; }
+int guest_set_attribute(const char *path, const char *name) { return setxattr(path, name, "", 0, 0); }
+int guest_remove_attribute(const char *path, const char *name) { return removexattr(path, name); }
+
+static int is_own_entry(const char *name) {
+  return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0;
+}
+
+// Whether a directory has entries of others, or, emptying it, 0 once it has none. Takes the descriptor over.
+static int walk_directory(int directory, int empties) {
+  _Alignas(8) char entries[1024];
+  int result = 0, removed = 0;
+  long got;
+  while (result == 0 && (got = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+    for (long at = 0; result == 0 && at < got;) {
+      struct dirent64 *entry = (struct dirent64 *)(entries + at);
+      at += entry->d_reclen;
+      if (is_own_entry(entry->d_name)) continue;
+      if (!empties) result = 1;
+      removed = 1;
+      if (!empties || unlinkat(directory, entry->d_name, 0) == 0) continue;
+      int inner = openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      result = inner < 0 || walk_directory(inner, 1) != 0 ? -1 : unlinkat(directory, entry->d_name, AT_REMOVEDIR);
+    }
+    // What is removed moves the place of what is left.
+    if (removed) lseek(directory, 0, SEEK_SET);
+    removed = 0;
+  }
+  close(directory);
+  return result;
+}
+
+int guest_is_empty_directory(const char *path) {
+  int directory = guest_open(path, O_RDONLY | O_DIRECTORY, 0);
+  return directory >= 0 && walk_directory(directory, 0) == 0;
+}
+
+int guest_empty_directory(const char *path) {
+  int directory = guest_open(path, O_RDONLY | O_DIRECTORY, 0);
+  return directory < 0 ? -1 : walk_directory(directory, 1);
+}
+
+int guest_sync_directory(const char *path) {
+  int descriptor = guest_open(path, O_RDONLY | O_DIRECTORY, 0);
+  if (descriptor < 0) return -1;
+  int result = syncfs(descriptor);
+  int error = errno;
+  close(descriptor);
+  errno = error;
+  return result;
 }
 
 uint64_t guest_monotonic(void) {

@@ -126,7 +126,9 @@ extension Agent {
     let request: ProcessRequest
     do throws(MessageError) { request = try ProcessRequest(decoding: frame.payload) } catch { throw malformed }
     guard !processes.contains(where: { $0.stream == frame.stream }) else { throw GuestError("the stream is in use") }
-    guard request.container == "main" else { throw GuestError("the guest has no container " + request.container) }
+    guard request.container.utf8.elementsEqual("main".utf8) else {
+      throw GuestError("the guest has no container " + request.container)
+    }
     if let main {
       if request.isMain { throw GuestError("the main process has been started") }
       if main.status != nil { throw GuestError("the main process has ended") }
@@ -162,7 +164,7 @@ extension Agent {
     request.input = input
     let wiring = try launcher.wire(request)
     let pid = guest_fork()
-    if pid == 0 { Worker.run(wiring, body) }
+    if pid == 0 { Worker.run(own: wiring.own, body) }
     guard pid > 0 else {
       let error = guest_errno()
       wiring.closeAll()

@@ -9,29 +9,50 @@ func configure(_ configuration: Configuration) throws(GuestError) {
   try Root.assemble(configuration)
   try Root.enter()
   try KernelFileSystems.enter()
-  RootFiles.write(configuration)
   Root.mountModules(configuration.modulesDevice)
+  try Volumes.mount(configuration.mounts)
+  // Also where /etc is a volume.
+  RootFiles.write(configuration)
   try Network.configure(configuration)
 }
 
 /// Makes a spare, which has been configured and has waited since, the VM that it is taken for: time and entropy are
 /// fresh, its names may be others. The disks, the Ethernet address and the network are what they were.
 func configureAgain(_ configuration: Configuration, before: Configuration) throws(GuestError) {
-  guard configuration.baseDevice == before.baseDevice, configuration.writableDevice == before.writableDevice,
-    configuration.modulesDevice == before.modulesDevice, configuration.macAddress == before.macAddress,
-    configuration.address == before.address, configuration.gateway == before.gateway
-  else { throw GuestError("the guest has been configured, with other disks or another network") }
+  guard lasting(configuration) == lasting(before) else {
+    throw GuestError("the guest has been configured, with other disks or another network")
+  }
   try setClockAndEntropy(configuration)
-  let isRenamed =
-    configuration.hostname != before.hostname || configuration.machineID != before.machineID
-    || configuration.nameServers != before.nameServers || configuration.searchDomains != before.searchDomains
-    || configuration.hosts != before.hosts
+  let isRenamed = names(configuration) != names(before)
   if isRenamed {
     try setHostname(configuration)
     RootFiles.write(configuration)
   }
   // Told to a network that may have been made since.
   try Network.configure(configuration)
+}
+
+/// Parts of a configuration as bytes: text is not compared as such, which would bring all of Unicode's tables along.
+private func lasting(_ configuration: Configuration) -> Bytes {
+  var part = Configuration()
+  part.baseDevice = configuration.baseDevice
+  part.writableDevice = configuration.writableDevice
+  part.modulesDevice = configuration.modulesDevice
+  part.macAddress = configuration.macAddress
+  part.address = configuration.address
+  part.gateway = configuration.gateway
+  part.mounts = configuration.mounts
+  return part.encoded()
+}
+
+private func names(_ configuration: Configuration) -> Bytes {
+  var part = Configuration()
+  part.hostname = configuration.hostname
+  part.machineID = configuration.machineID
+  part.nameServers = configuration.nameServers
+  part.searchDomains = configuration.searchDomains
+  part.hosts = configuration.hosts
+  return part.encoded()
 }
 
 private func setClockAndEntropy(_ configuration: Configuration) throws(GuestError) {

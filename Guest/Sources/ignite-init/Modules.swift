@@ -8,12 +8,16 @@ enum Modules {
     guard let list = File.read("/modules.list") else { return }
     for line in list.split(separator: 10) {
       let path = "/modules/" + String(decoding: line, as: UTF8.self)
-      let descriptor = guest_open(path, O_RDONLY, 0)
-      if descriptor < 0 || guest_finit_module(descriptor) != 0, guest_errno() != EEXIST {
-        Console.log("module " + path + ": " + errorText(guest_errno()))
-      }
-      if descriptor >= 0 { close(descriptor) }
+      insert(path)
       unlink(path)
     }
+  }
+
+  static func insert(_ path: String) {
+    let descriptor = guest_open(path, O_RDONLY, 0)
+    if descriptor < 0 || guest_finit_module(descriptor) != 0, guest_errno() != EEXIST {
+      Console.log("module " + path + ": " + errorText(guest_errno()))
+    }
+    if descriptor >= 0 { close(descriptor) }
   }
 }

@@ -37,7 +37,9 @@ enum Network {
   static func configure(_ configuration: Configuration) throws(GuestError) {
     let socket = try NetlinkSocket()
     if let prepared {
-      if prepared.address == configuration.address, prepared.gateway == configuration.gateway {
+      if prepared.address.utf8.elementsEqual(configuration.address.utf8),
+        prepared.gateway.utf8.elementsEqual(configuration.gateway.utf8)
+      {
         // With its address standing, the interface tells the network of its new Ethernet address.
         let wanted = try hardwareAddress(configuration.macAddress)
         return try setLink(socket, prepared.interface.index, mtu: UInt32(clamping: configuration.mtu), address: wanted)

@@ -9,6 +9,7 @@ enum PowerOff {
   static func now() -> Never {
     endProcesses()
     sync()
+    Volumes.leave()
     makeReadOnly()
     restart()
   }

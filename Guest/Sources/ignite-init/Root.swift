@@ -97,7 +97,7 @@ enum Root {
     return false
   }
 
-  private static func kernelRelease() -> String {
+  static func kernelRelease() -> String {
     guard let release = File.read("/proc/sys/kernel/osrelease", limit: 256) else { return "unknown" }
     return text(Bytes(release.prefix { $0 > 32 }))
   }

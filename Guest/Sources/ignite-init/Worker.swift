@@ -9,13 +9,21 @@ enum Worker {
   private static let failed: Int32 = 2
 
   /// In the child: does the work on the process's own streams, and ends.
-  static func run(_ wiring: Launcher.Wiring, _ body: () -> Int32) -> Never {
+  /// - Parameter own: its input, output and errors.
+  static func run(own: [Int32], _ body: () -> Int32) -> Never {
     umask(0)
-    if guest_be_worker(wiring.own[0], wiring.own[1], wiring.own[2], "ignite-worker") != 0 { guest_exit(failed) }
+    if guest_be_worker(own[0], own[1], own[2], "ignite-worker") != 0 { guest_exit(failed) }
     guest_exit(body())
   }
 
   static func copyOut(_ request: CopyOutRequest) -> Int32 {
+    // A path is the root's, whether it says so or not; a link at its end is followed where a directory is asked for.
+    let path = rooted(request.path)
+    return pack(
+      path, followsLink: request.followsLink || ArchivePath.assertsDirectory(path), top: ArchivePath.top(of: path))
+  }
+
+  static func pack(_ path: Bytes, followsLink: Bool, top: Bytes) -> Int32 {
     var failures = 0
     do throws(ArchiveError) {
       let writer = ArchiveWriter(descriptor: 1)
@@ -23,11 +31,7 @@ enum Worker {
         failures += 1
         say(line)
       }
-      // A path is the root's, whether it says so or not; a link at its end is followed where a directory is asked for.
-      let path = rooted(request.path)
-      try packer.pack(
-        path: path,
-        followsLink: request.followsLink || ArchivePath.assertsDirectory(path), top: ArchivePath.top(of: path))
+      try packer.pack(path: path, followsLink: followsLink, top: top)
       try writer.finish()
     } catch {
       say(error.text)
@@ -36,7 +40,8 @@ enum Worker {
     return failures > 0 ? incomplete : 0
   }
 
-  static func copyIn(_ request: CopyInRequest) -> Int32 {
+  /// - Parameter keepsTop: the directory that the archive's own goes to stays as it is.
+  static func copyIn(_ request: CopyInRequest, keepsTop: Bool = true) -> Int32 {
     var failures = 0
     let reader = ArchiveReader(descriptor: 0)
     do throws(ArchiveError) {
@@ -68,7 +73,7 @@ enum Worker {
         }
         // The contents of a directory leave the one that they go to as it is.
         try unpacker.unpack(
-          entry, at: base + names, linkTarget: link, keepsExisting: names.isEmpty && target.name.isEmpty
+          entry, at: base + names, linkTarget: link, keepsExisting: keepsTop && names.isEmpty && target.name.isEmpty
         ) { buffer throws(ArchiveError) in try reader.read(into: buffer) }
       }
       try unpacker.finish()

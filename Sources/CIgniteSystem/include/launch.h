@@ -100,6 +100,11 @@ int ignite_launch(const struct ignite_launch *launch, struct ignite_launch_resul
 /// What a step does, as words that follow "cannot".
 const char *ignite_launch_step_name(int step);
 
+/// Gives the calling thread, and what it starts, a mount namespace of its own. Returns 0, or -1 and errno.
+int ignite_own_mounts(void);
+/// In such a namespace: makes a directory read-only, with all that is mounted in it where the kernel can (Linux 5.12).
+int ignite_mount_read_only(const char *path);
+
 /// pidfd_open(2): a close-on-exec descriptor of a process, or -1 and errno.
 int ignite_pidfd_open(pid_t pid);
 /// pidfd_send_signal(2): 0, or -1 and errno.

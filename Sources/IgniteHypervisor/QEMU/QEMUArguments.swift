@@ -49,7 +49,7 @@ struct QEMUArguments {
   /// - Throws: `invalidConfiguration` for what no machine can be made of.
   func build() throws(HypervisorError) -> [String] {
     try check()
-    return machine + startedKernel + channels + drives + networkCard + helpers
+    return machine + startedKernel + channels + drives + shares + networkCard + helpers
   }
 
   /// KVM's arguments have been read against QEMU's documentation, and not run: no machine that builds this has KVM.
@@ -59,7 +59,7 @@ struct QEMUArguments {
     [
       // The guest finds its devices through ACPI, which Debian's kernel needs; without the RTC or the PIT its clock
       // calibration waits for seconds or for ever.
-      "-machine", "microvm,acpi=on,rtc=on,pit=on,pic=on" + (memory == .own ? "" : ",memory-backend=memory"),
+      "-machine", "microvm,acpi=on,rtc=on,pit=on,pic=on" + (memoryBackend.isEmpty ? "" : ",memory-backend=memory"),
       "-accel", isKVM ? "kvm" : "tcg,thread=multi",
       // Modern virtio: legacy devices cannot do what balloon and virtio-fs need.
       "-global", "virtio-mmio.force-legacy=false",
@@ -85,6 +85,9 @@ struct QEMUArguments {
       ]
     }
     return switch memory {
+    case .own where configuration.shares?.isEmpty == false:
+      // A share's daemon reads and writes the guest's buffers where they are.
+      ["-object", "memory-backend-memfd,id=memory,size=\(configuration.memoryBytes >> 20)M,share=on"]
     case .own: []
     case .shared: object(share: "on")
     case .thawed: object(share: "off") + ["-incoming", "defer"]
@@ -139,11 +142,22 @@ struct QEMUArguments {
     configuration.drives.enumerated().flatMap { index, drive in
       let node = "drive\(index)"
       let access = drive.readOnly ? "read-only=on" : "read-only=off,discard=unmap"
-      return [
+      let inherited = drive.descriptor.map { ["-add-fd", "fd=\($0),set=\($0)"] } ?? []
+      let path = drive.descriptor.map { "/dev/fdset/\($0)" } ?? Self.escaped(drive.path)
+      return inherited + [
         "-blockdev",
-        "driver=raw,node-name=\(node),\(access),cache.direct=off,file.driver=file,file.aio=threads,"
-          + "file.filename=\(Self.escaped(drive.path))",
+        "driver=raw,node-name=\(node),\(access),cache.direct=off,"
+          + "file.driver=\(drive.isBlockDevice ? "host_device" : "file"),file.aio=threads,file.filename=\(path)",
         "-device", "virtio-blk-device,drive=\(node),serial=\(drive.id)",
+      ]
+    }
+  }
+
+  private var shares: [String] {
+    (configuration.shares ?? []).flatMap { share in
+      [
+        "-chardev", "socket,id=\(share.tag),path=\(Self.escaped(share.socketPath))",
+        "-device", "vhost-user-fs-device,chardev=\(share.tag),tag=\(share.tag),queue-size=128",
       ]
     }
   }
@@ -184,6 +198,10 @@ struct QEMUArguments {
   static let maximumDrives = 20
 
   private func check() throws(HypervisorError) {
+    func isID(_ text: String, _ most: Int) -> Bool {
+      (1...most).contains(text.utf8.count)
+        && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }
+    }
     func refuse(_ message: String, advice: String? = nil) -> HypervisorError {
       HypervisorError(.invalidConfiguration, message, advice: advice)
     }
@@ -197,13 +215,21 @@ struct QEMUArguments {
         advice: "give at least \(QEMUHypervisor.minimumMemory >> 20) MiB")
     }
     guard memory <= 1 << 44 else { throw refuse("\(memory >> 20) MiB of memory are more than a machine can have") }
-    guard configuration.drives.count <= Self.maximumDrives else {
-      throw refuse("\(configuration.drives.count) drives; a microvm has places for \(Self.maximumDrives)")
+    let places = configuration.drives.count + (configuration.shares?.count ?? 0)
+    guard places <= Self.maximumDrives else {
+      throw refuse("\(places) drives and shares; a microvm has places for \(Self.maximumDrives)")
+    }
+    for share in configuration.shares ?? [] where !isID(share.tag, 36) {
+      throw refuse("\"\(share.tag)\" is no tag for a share")
+    }
+    if configuration.shares?.isEmpty == false, self.memory != .own {
+      throw HypervisorError(.unsupported, "a machine with shares can be neither frozen nor thawed")
     }
     for drive in configuration.drives {
-      guard (1...20).contains(drive.id.utf8.count),
-        drive.id.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
-      else { throw refuse("\"\(drive.id)\" is no id for a drive") }
+      guard isID(drive.id, 20) else { throw refuse("\"\(drive.id)\" is no id for a drive") }
+      if let descriptor = drive.descriptor, !(16..<64).contains(descriptor) {
+        throw refuse("\(descriptor) is no number for a drive's descriptor")
+      }
     }
     if let mac = configuration.macAddress, !Self.isMAC(mac) { throw refuse("\"\(mac)\" is no MAC address") }
     if case .user(_, let ports) = network {

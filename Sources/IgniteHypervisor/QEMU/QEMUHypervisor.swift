@@ -98,7 +98,11 @@ public final class QEMUHypervisor: Hypervisor {
     var neutral = configuration
     neutral.kernelPath = "kernel"
     neutral.initrdPath = configuration.initrdPath.map { _ in "initrd" }
-    for index in neutral.drives.indices { neutral.drives[index].path = "drive" }
+    for index in neutral.drives.indices {
+      neutral.drives[index].path = "drive"
+      neutral.drives[index].descriptor = nil
+      neutral.drives[index].blockDevice = nil
+    }
     neutral.agentSocketPath = "agent"
     neutral.controlSocketPath = "control"
     neutral.consoleSocketPath = "console"
@@ -117,9 +121,12 @@ public final class QEMUHypervisor: Hypervisor {
     }
     let arguments = try QEMUArguments(configuration, network, memory: memory).build()
     let sockets = Self.sockets(of: configuration)
+    let drives = configuration.drives.compactMap(\.descriptor).map {
+      LaunchRequest.Descriptor(source: $0, place: $0)
+    }
     do throws(SystemError) {
       let launched = try await launch(
-        arguments, sockets: sockets, network: network, descriptors: descriptors, confinement: confinement)
+        arguments, sockets: sockets, network: network, descriptors: descriptors + drives, confinement: confinement)
       return (
         QEMUMachine(loop: loop, configuration: configuration, process: .child(launched.process)), launched.errors
       )
@@ -223,7 +230,7 @@ public final class QEMUHypervisor: Hypervisor {
       words.removeFirst(prefix.count)
     }
     var advice: String?
-    if words.contains("Failed to get \"write\" lock") {
+    if words.contains("lock"), words.contains("Failed to get") {
       advice = "stop the other machine that uses this disk"
     } else if words.contains("memory") && words.contains("annot") {
       advice = "give the VM less memory, or free some on the host"

@@ -16,9 +16,11 @@ public enum WritableDisk {
   ///   - size: bytes; rounded down to whole blocks of 4 KiB.
   ///   - label: at most 16 bytes.
   ///   - uuid: a random one by default.
+  ///   - lostAndFound: whether its root has e2fsck's directory, which makes it where it needs it.
   /// - Throws: `unsupported` for a size that is too small or too large, `alreadyExists`, `noSpace` or `io`.
   public static func create(
-    path: String, size: UInt64, label: String = "ignite-overlay", uuid: DiskUUID = DiskUUID()
+    path: String, size: UInt64, label: String = "ignite-overlay", uuid: DiskUUID = DiskUUID(),
+    lostAndFound: Bool = true
   ) throws(ImageError) {
     guard size >= minimumBytes else {
       throw ImageError(
@@ -34,14 +36,16 @@ public enum WritableDisk {
     do throws(ImageError) {
       let blocks = size / UInt64(Ext4.blockSize)
       if ftruncate(descriptor.number, off_t(blocks) * off_t(Ext4.blockSize)) != 0 { throw .system("extend", path) }
-      try format(path, blocks: blocks, label: label, uuid: uuid)
+      try format(path, blocks: blocks, label: label, uuid: uuid, lostAndFound: lostAndFound)
     } catch {
       unlink(path)
       throw error
     }
   }
 
-  private static func format(_ path: String, blocks: UInt64, label: String, uuid: DiskUUID) throws(ImageError) {
+  private static func format(
+    _ path: String, blocks: UInt64, label: String, uuid: DiskUUID, lostAndFound: Bool
+  ) throws(ImageError) {
     initialize_ext2_error_table()
     var parameters = parameters(blocks: blocks)
     var made: ext2_filsys?
@@ -49,7 +53,7 @@ public enum WritableDisk {
     guard failure == 0, let fileSystem = made else { throw .library("lay out the disk", failure) }
     do throws(ImageError) {
       describe(fileSystem, label: label, uuid: uuid)
-      try populate(fileSystem)
+      try populate(fileSystem, lostAndFound: lostAndFound)
     } catch {
       ext2fs_free(fileSystem)
       throw error
@@ -95,7 +99,7 @@ public enum WritableDisk {
     ext2fs_init_csum_seed(fileSystem)
   }
 
-  private static func populate(_ fileSystem: ext2_filsys) throws(ImageError) {
+  private static func populate(_ fileSystem: ext2_filsys, lostAndFound: Bool) throws(ImageError) {
     func check(_ what: String, _ code: errcode_t) throws(ImageError) {
       if code != 0 { throw .library(what, code) }
     }
@@ -109,7 +113,7 @@ public enum WritableDisk {
     for inode in 1..<UInt32(Ext4.firstInode) where inode != root {
       ext2fs_inode_alloc_stats2(fileSystem, inode, 1, 0)
     }
-    try check("make lost+found", ext2fs_mkdir(fileSystem, root, 0, "lost+found"))
+    if lostAndFound { try check("make lost+found", ext2fs_mkdir(fileSystem, root, 0, "lost+found")) }
     var journal = ext2fs_journal_params()
     try check("choose the journal's size", ext2fs_get_journal_params(&journal, fileSystem))
     journal.num_journal_blocks = min(journal.num_journal_blocks, 16384)

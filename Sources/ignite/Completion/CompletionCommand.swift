@@ -66,6 +66,7 @@ extension CompletionKind {
   static let images = live { engine in
     try await engine.imageRecords().map { ImageNames.familiar($0.image.name) }
   }
+  static let volumes = live { engine in try await engine.volumes().map(\.volume.metadata.name) }
   static let templates = live { engine in try await engine.templateSummaries().map { String($0.key.prefix(12)) } }
   static let kernels = live { engine in try await engine.kernelRecords().map(\.kernel.name) }
   static let vms = vms { _ in true }

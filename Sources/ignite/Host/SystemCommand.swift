@@ -50,16 +50,13 @@ struct SystemPrune: AsyncParsableCommand {
   @OptionGroup var global: GlobalOptions
   @OptionGroup var options: PruneOptions
 
-  @Flag(name: .customLong("volumes"), help: .hidden)
+  @Flag(name: .customLong("volumes"), help: "Remove anonymous volumes that no VM has, too.")
   var volumes = false
 
   func run() async throws {
-    guard !volumes else {
-      throw EngineError(
-        .invalidArgument, "--volumes is not possible: there are no volumes, a VM's data is on its own disk",
-        advice: "leave it out; stopped VMs go with their disks")
-    }
-    let request = try options.request()
+    var asked = try options.request()
+    asked.volumes = volumes
+    let request = asked
     try await Interrupts.run { _ in
       if !options.force && !options.dryRun {
         let images =
@@ -69,7 +66,7 @@ struct SystemPrune: AsyncParsableCommand {
           This will remove:
             - all stopped VMs, with their disks and logs
             - \(images)
-            - what imports that died left behind
+            - what imports that died left behind\(volumes ? "\n  - all anonymous volumes that no VM has" : "")
 
           """
         guard try await Confirmation.ask(what, flag: "-f") else { return }

@@ -47,6 +47,7 @@ enum PruneText {
     section(
       "leftovers", report.cleanup.items.filter { $0.kind == .leftover }.map(\.name) + report.kernelLeftovers)
     section("templates", report.templates.map { "\($0.key) (\($0.unusable ?? "not used"))" })
+    section("volumes", report.volumes.map(\.metadata.name))
     let bytes = ByteQuantity(bytes: UInt64(max(0, report.bytes))).rounded
     Output.line(dryRun ? "Reclaimable space: \(bytes)" : "Total reclaimed space: \(bytes)")
   }

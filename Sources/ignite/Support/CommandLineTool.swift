@@ -24,9 +24,10 @@ struct Ignite: AsyncParsableCommand {
           PortCommand.self, RenameCommand.self, UpdateCommand.self,
         ]),
       CommandGroup(
-        name: "Images and kernels",
+        name: "Images, kernels and volumes",
         subcommands: [
-          ImageCommand.self, KernelCommand.self, TemplateCommand.self, LoginCommand.self, LogoutCommand.self,
+          ImageCommand.self, KernelCommand.self, TemplateCommand.self, VolumeCommand.self, LoginCommand.self,
+          LogoutCommand.self,
         ]),
       CommandGroup(
         name: "The host",

@@ -47,9 +47,14 @@ struct PruneOptions: ParsableArguments {
   var filters: [String] = []
 
   func request() throws -> PruneRequest {
-    var request = PruneRequest()
+    var request = try Self.request(filters: filters)
     request.all = all
     request.dryRun = dryRun
+    return request
+  }
+
+  static func request(filters: [String]) throws -> PruneRequest {
+    var request = PruneRequest()
     for filter in filters {
       let parts = filter.split(separator: "=", maxSplits: 1).map(String.init)
       switch (parts.first ?? "", parts.count) {

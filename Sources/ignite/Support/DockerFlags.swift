@@ -9,7 +9,7 @@ enum DockerFlags {
     "--label", "--cpus", "-m", "--memory", "-s", "--size", "-k", "--kernel-image", "--hostname", "-h", "--pull",
     "--boot", "--platform", "--restart", "--stop-signal", "--stop-timeout",
     "--health-cmd", "--health-interval", "--health-timeout", "--health-start-period", "--health-start-interval",
-    "--health-retries", "--log-opt", "--log-driver",
+    "--health-retries", "--log-opt", "--log-driver", "-v", "--volume", "--mount", "--tmpfs",
     "--data-dir", "--run-dir", "--accel",
   ]
 
@@ -18,7 +18,7 @@ enum DockerFlags {
     let isolation = "a VM is isolated by its machine, and its root has all rights inside and none outside"
     var flags: [String: String] = [:]
     for name in [
-      "-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--volume-driver",
+      "--volumes-from", "--volume-driver",
       "--network", "--net", "--network-alias", "--net-alias", "--ip", "--ip6", "--mac-address", "--dns", "--dns-option",
       "--dns-search", "--add-host", "--link", "-P", "--publish-all", "--expose", "--read-only",
       "--cidfile", "--label-file", "-a", "--attach", "--detach-keys", "--sysctl",

@@ -70,7 +70,7 @@ extension Interrupts {
   private static let careful: Set<String> = [
     "run", "create", "start", "exec", "attach", "image", "kernel", "template", "rm", "stop", "restart", "system",
     "login",
-    "gc", "update",
+    "gc", "update", "volume",
   ]
 
   /// Whether the command runs its work in `run`.

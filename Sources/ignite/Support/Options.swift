@@ -126,6 +126,8 @@ struct CreateOptions: ParsableArguments {
 
   @OptionGroup var pulling: PullOptions
 
+  @OptionGroup var volumes: VolumeOptions
+
   @OptionGroup var health: HealthOptions
 
   @Option(
@@ -193,6 +195,7 @@ struct CreateOptions: ParsableArguments {
     request.stopSignal = stopSignal
     request.stopTimeout = try stopTimeout.map { try EndingOptions.checked($0, "--stop-timeout") }
     request.cold = cold
+    request.volumes = try volumes.all()
     request.accelerator = try resources.accelerator()
     return request
   }

@@ -18,6 +18,11 @@ struct TemplateBuild: AsyncParsableCommand {
   @Option(help: ArgumentHelp("For images' commands, or for their own init: process or machine.", valueName: "mode"))
   var boot: String = "process"
 
+  @Option(
+    name: .customLong("volume"), parsing: .singleValue,
+    help: ArgumentHelp("For VMs with a volume of this size, in their order.", valueName: "size[:ro]"))
+  var volumes: [String] = []
+
   @Option(help: .hidden)
   var baseSize: UInt64?
 
@@ -44,6 +49,7 @@ struct TemplateBuild: AsyncParsableCommand {
   private func request() throws -> TemplateRequest {
     var request = try resources.template(boot: boot)
     if let baseSize { request.baseBytes = baseSize }
+    request.volumes = volumes
     return request
   }
 

@@ -22,8 +22,9 @@ struct CreateCommand: AsyncParsableCommand {
     let request = try create.request(image: image, command: command, process: process)
     let uid = try await Interrupts.run { _ in
       let engine = try await global.engine()
-      return try await withImportProgress { progress in try await engine.create(request, progress: progress) }.metadata
-        .uid
+      return try await withImportProgress { progress in
+        try await engine.create(request, notify: CommandLineTool.say, progress: progress)
+      }.metadata.uid
     }
     Output.line(uid)
   }

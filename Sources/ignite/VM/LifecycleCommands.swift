@@ -80,6 +80,10 @@ struct RemoveCommand: AsyncParsableCommand {
     name: [.customShort("f"), .customLong("force")], help: "End those that run; those that are not there are no error.")
   var force = false
 
+  @Flag(
+    name: [.customShort("v"), .customLong("volumes")], help: "Remove the volumes that were made for them alone, too.")
+  var volumes = false
+
   @Argument(help: "Names or UIDs.", completion: .vms)
   var vms: [String]
 
@@ -97,7 +101,7 @@ struct RemoveCommand: AsyncParsableCommand {
         }
       }
       try await forEachVM(queries, engine) { vm in
-        try await engine.remove(vm, force: force)
+        try await engine.remove(vm, force: force, volumes: volumes)
         return nil
       }
     }

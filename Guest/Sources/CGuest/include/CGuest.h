@@ -35,6 +35,15 @@ int guest_mkdir(const char *path, unsigned mode);
 long guest_ticks(void);
 int guest_copy_owner(const char *from, const char *to);
 long guest_finit_module(int descriptor);
+// Extended attributes with an empty value, of a directory.
+int guest_has_attribute(const char *path, const char *name);
+int guest_set_attribute(const char *path, const char *name);
+int guest_remove_attribute(const char *path, const char *name);
+// Whether nothing but `lost+found` is in a directory, and what makes it so, on its own file system.
+int guest_is_empty_directory(const char *path);
+int guest_empty_directory(const char *path);
+// Writes the file system that a directory is on to its disk.
+int guest_sync_directory(const char *path);
 // The names in a directory, one after another with a terminating zero each; the bytes used, or -1.
 long guest_list_directory(const char *path, char *buffer, size_t size);
 
