@@ -318,7 +318,8 @@ static void drop_capabilities(int pipe, const struct ignite_launch *launch) {
 
 static void child(int pipe, const struct ignite_launch *launch) {
   reset_signals(pipe);
-  if (launch->cgroup >= 0 && write(launch->cgroup, "0", 1) != 1) fail(pipe, IGNITE_STEP_CGROUP, 0);
+  for (uint32_t i = 0; i < launch->cgroup_count; i++)
+    if (write(launch->cgroups[i], "0", 1) != 1) fail(pipe, IGNITE_STEP_CGROUP, (int)i);
   // Soon, because a copy of another's socket keeps its port busy and its connection open.
   place_descriptors(&pipe, launch);
   // The parent says go once it has read this process's start time, which a program can hide after exec.

@@ -88,6 +88,32 @@ public struct VMSpec: Codable, Equatable, Sendable {
     }
   }
 
+  /// What a VM's processes may take of the host's, by its cgroup; nil is no limit.
+  public struct Limits: Codable, Equatable, Sendable {
+    /// Rates of one block device of the host, a second.
+    public struct Device: Codable, Equatable, Sendable {
+      public var path: String
+      public var readBytes: ByteQuantity?
+      public var writeBytes: ByteQuantity?
+      public var readOperations: UInt64?
+      public var writeOperations: UInt64?
+
+      public init(path: String) { self.path = path }
+    }
+
+    /// Thousandths of one processor's time: 500 for half of it.
+    public var cpuMillis: Int?
+    /// Docker's `--cpu-shares`: 2 to 262144, usually 1024.
+    public var cpuShares: Int?
+    /// Docker's `--blkio-weight`: 10 to 1000, usually 100.
+    public var ioWeight: Int?
+    public var devices: [Device]?
+
+    public init() {}
+
+    public var isEmpty: Bool { self == Limits() }
+  }
+
   /// Bounds of a VM's log.
   public struct Logs: Codable, Equatable, Sendable {
     /// Of one file.
@@ -141,6 +167,8 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var stopTimeout: Int?
   /// Its kernel boots at every start, rather than to be thawed from a template (`--cold`).
   public var cold: Bool?
+  /// Its share of the host's processors and disks.
+  public var limits: Limits?
   /// Disks, directories and memory at places of its file system, outer ones before those inside them.
   public var volumes: [VolumeMount]?
 

@@ -57,6 +57,7 @@ extension Engine {
       throw EngineError(
         .invalidArgument, "--restart-unhealthy needs a restart policy", advice: "give one: --restart on-failure")
     }
+    spec.limits = try request.limits.map(checked)
     spec.stopSignal = request.stopSignal
     spec.stopTimeout = request.stopTimeout
     spec.cold = request.cold ? true : nil

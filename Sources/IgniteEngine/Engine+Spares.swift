@@ -43,7 +43,7 @@ extension Engine {
     notify: Notify
   ) async throws -> ClaimedSpare? {
     guard configuration.warmPool.size > 0, configuration.templates.enabled, spec.cold != true,
-      spec.volumes == nil
+      spec.volumes == nil, spec.limits == nil
     else { return nil }
     let waiting = try await spares()
     guard waiting.contains(where: { $0.kind.baseDisk == image.disk }) else { return nil }

@@ -11,6 +11,8 @@ public struct VMUpdate: Sendable {
   public var labels: [String: String] = [:]
   public var removedLabels: [String] = []
   public var stopTimeout: Int?
+  /// All of them: what is nil in it is no limit.
+  public var limits: VMSpec.Limits?
 
   public init() {}
 }
@@ -23,10 +25,22 @@ extension Engine {
         .invalidArgument, "the VM \"\(vm.metadata.name)\" is removed when its process has ended (--rm)",
         advice: "a VM that is started again has to be made without --rm")
     }
+    var limits = update.limits
+    if let millis = limits?.cpuMillis, millis >= vm.spec.resources.cpus * 1000 {
+      guard millis == vm.spec.resources.cpus * 1000 else {
+        throw EngineError(
+          .invalidArgument,
+          "the VM \"\(vm.metadata.name)\" has \(vm.spec.resources.cpus) virtual processors, and cannot use more of the host's",
+          advice: "give --cpus \(vm.spec.resources.cpus) at most, or make it anew")
+      }
+      limits?.cpuMillis = nil
+    }
+    if let wanted = limits { limits = try checked(wanted) }
     var changed = vm
     // Its status may be written meanwhile: the change goes onto what is there.
     for attempt in 0... {
       if let restart = update.restart { changed.spec.restart = restart.policy == .never ? nil : restart }
+      if let limits { changed.spec.limits = limits.isEmpty ? nil : limits }
       if let timeout = update.stopTimeout { changed.spec.stopTimeout = timeout }
       var labels = changed.metadata.labels ?? [:]
       for key in update.removedLabels { labels[key] = nil }
@@ -40,6 +54,8 @@ extension Engine {
       }
     }
     await note(Event("vm", "update", id: vm.metadata.uid, attributes: Self.attributes(of: changed)))
+    // First remembered, then done: what the host refuses is not taken back, and said at the next start too.
+    if limits != nil, changed.status.phase.isActive { try await applyLimits(of: changed) }
     guard let restart = update.restart, changed.status.phase.isActive else { return }
     let loop = try EventLoop(name: "ignite-client")
     defer { loop.stop() }

@@ -25,6 +25,7 @@ struct LaunchPlan {
   let template: Template?
   private let volumes: [VolumeDisk]
   private let shares: SupervisorLaunch.Shares?
+  private let limits: CgroupLimits?
 
   /// How the machine is brought up.
   enum Way: Sendable {
@@ -125,7 +126,8 @@ struct LaunchPlan {
     let made = LaunchPlan(
       vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
       plan: plan, files: files, way: way, template: template, volumes: volumes,
-      shares: shares.isEmpty ? nil : .init(shares: shares, folder: engine.paths.vmShares(uid)))
+      shares: shares.isEmpty ? nil : .init(shares: shares, folder: engine.paths.vmShares(uid)),
+      limits: try vm.spec.limits.map { (limits) throws(EngineError) in try CgroupLimits(limits) })
     try await made.prepareFiles()
     return made
   }
@@ -149,7 +151,8 @@ struct LaunchPlan {
   private var supervisor: SupervisorLaunch {
     SupervisorLaunch(
       uid: vm.metadata.uid, userID: userID, files: files, network: plan.network,
-      usesKVM: accelerator.accelerator == .kvm, volumes: volumes.isEmpty ? nil : volumes, shares: shares)
+      usesKVM: accelerator.accelerator == .kvm, volumes: volumes.isEmpty ? nil : volumes, shares: shares,
+      limits: limits)
   }
 
   /// Directories and files with their owners, and the plan.

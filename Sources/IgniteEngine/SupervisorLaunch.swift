@@ -29,6 +29,7 @@ struct SupervisorLaunch: Codable, Sendable {
   /// Opened for the hypervisor, whose descriptors they are.
   var volumes: [VolumeDisk]?
   var shares: Shares?
+  var limits: CgroupLimits?
 
   /// Directories of the host, which a keeper beside the supervisor serves.
   struct Shares: Codable, Sendable {
@@ -149,7 +150,17 @@ struct SupervisorLaunch: Codable, Sendable {
     if let shares { mounts.append(.bind(source: shares.folder, target: Self.isolatedShares, [])) }
     mounts += extra
     request.isolation = Isolation(uid: userID, gid: userID, mounts: mounts)
-    request.cgroup = Cgroup.create(uid).cgroup
+    let creation = Cgroup.create(uid)
+    request.cgroup = creation.cgroup
+    if let limits {
+      guard let cgroup = creation.cgroup else {
+        if case .unavailable(let reason) = creation {
+          throw EngineError(.unavailable, "the VM's limits cannot be kept: \(reason)", advice: "leave them out")
+        }
+        return request
+      }
+      try cgroup.apply(limits)
+    }
     return request
   }
 }

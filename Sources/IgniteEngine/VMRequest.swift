@@ -26,6 +26,7 @@ public struct VMRequest: Sendable {
   public var stopTimeout: Int?
   public var cold = false
   public var volumes: [VolumeMount] = []
+  public var limits: VMSpec.Limits?
   /// `kvm`, `tcg` or nil for what the host can do.
   public var accelerator: String?
 

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
+internal import IgniteHypervisor
 internal import IgniteSystem
 internal import IgniteWire
 
@@ -95,7 +96,8 @@ extension Supervisor {
         let isDetached = request.isDetached
         request.isDetached = false
         passToGuest(request.encoded(), frame.stream, from: id, isDetached: isDetached, answer)
-      case .copyOut, .copyIn, .processes, .statistics: passToGuest(frame.payload, frame.stream, from: id, answer)
+      case .copyOut, .copyIn, .processes, .statistics, .changes:
+        passToGuest(frame.payload, frame.stream, from: id, answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
         stopEvenPaused(try StopRequest(decoding: frame.payload))
@@ -276,7 +278,17 @@ extension Supervisor {
     let signal = request.signal == 0 ? plan.stopSignal : Int32(truncatingIfNeeded: request.signal)
     // A machine's agent knows how to ask its init for an orderly end.
     agent?.send(.signal(stream: Self.mainStream, number: signal))
-    loop.schedule(after: .milliseconds(Int64(min(request.grace, 86_400_000)))) { [weak self] in
+    let grace = Int64(min(request.grace, 86_400_000))
+    if plan.process.machine, grace > 0 {
+      // An init that does not heed it may heed the machine's power button, in the last third of its grace.
+      loop.schedule(after: .milliseconds(grace * 2 / 3)) { [weak self] in
+        self?.assumeIsolated { supervisor in
+          guard supervisor.main.exit == nil, let machine = supervisor.machine else { return }
+          Task { try? await machine.powerButton() }
+        }
+      }
+    }
+    loop.schedule(after: .milliseconds(grace)) { [weak self] in
       self?.assumeIsolated { supervisor in
         if supervisor.main.exit == nil { supervisor.finish(Outcome(exitCode: 137, failure: nil)) }
       }

@@ -14,7 +14,9 @@ public func launch(_ request: LaunchRequest) throws(SystemError) -> LaunchedProc
   let null = try FileDescriptor.open("/dev/null", O_RDWR)
   let standard = [request.standardInput, request.standardOutput, request.standardError].map { $0 ?? null.number }
   let sources = standard + request.descriptors.map(\.source)
-  let procs = try request.cgroup.map { group throws(SystemError) in try group.openMembers() }
+  let procs = try request.cgroup.map { group throws(SystemError) in try group.openMembers() } ?? []
+  let groupNumbers = procs.map(\.number)
+  defer { withExtendedLifetime(procs) {} }
   let mounts = request.isolation?.mountPlan() ?? []
   let groups = request.isolation?.deviceGroups() ?? []
   let limits = request.limits.map { ignite_limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }
@@ -34,30 +36,33 @@ public func launch(_ request: LaunchRequest) throws(SystemError) -> LaunchedProc
           limits.withUnsafeBufferPointer { limits in
             groups.withUnsafeBufferPointer { groups in
               rawMounts.withUnsafeBufferPointer { rawMounts in
-                var launch = ignite_launch()
-                launch.executable = strings.add(request.executable)
-                launch.arguments = arguments
-                launch.environment = environment
-                launch.working_directory = request.workingDirectory.map { strings.add($0) } ?? nil
-                launch.sources = sources.baseAddress
-                launch.places = places.baseAddress
-                launch.descriptors = UInt32(sources.count)
-                launch.cgroup = procs?.number ?? -1
-                launch.new_session = request.newSession ? 1 : 0
-                launch.keeps_rights = request.keepsRights ? 1 : 0
-                launch.limits = limits.baseAddress
-                launch.limit_count = UInt32(limits.count)
-                if let isolation = request.isolation {
-                  launch.isolated = 1
-                  launch.uid = isolation.uid
-                  launch.gid = isolation.gid
-                  launch.groups = groups.baseAddress
-                  launch.group_count = UInt32(groups.count)
-                  launch.root_options = strings.add("size=\(isolation.rootSize),nr_inodes=4096,mode=0755")
-                  launch.mounts = rawMounts.baseAddress
-                  launch.mount_count = UInt32(rawMounts.count)
+                groupNumbers.withUnsafeBufferPointer { groupNumbers in
+                  var launch = ignite_launch()
+                  launch.executable = strings.add(request.executable)
+                  launch.arguments = arguments
+                  launch.environment = environment
+                  launch.working_directory = request.workingDirectory.map { strings.add($0) } ?? nil
+                  launch.sources = sources.baseAddress
+                  launch.places = places.baseAddress
+                  launch.descriptors = UInt32(sources.count)
+                  launch.cgroups = groupNumbers.baseAddress
+                  launch.cgroup_count = UInt32(groupNumbers.count)
+                  launch.new_session = request.newSession ? 1 : 0
+                  launch.keeps_rights = request.keepsRights ? 1 : 0
+                  launch.limits = limits.baseAddress
+                  launch.limit_count = UInt32(limits.count)
+                  if let isolation = request.isolation {
+                    launch.isolated = 1
+                    launch.uid = isolation.uid
+                    launch.gid = isolation.gid
+                    launch.groups = groups.baseAddress
+                    launch.group_count = UInt32(groups.count)
+                    launch.root_options = strings.add("size=\(isolation.rootSize),nr_inodes=4096,mode=0755")
+                    launch.mounts = rawMounts.baseAddress
+                    launch.mount_count = UInt32(rawMounts.count)
+                  }
+                  return ignite_launch(&launch, &result)
                 }
-                return ignite_launch(&launch, &result)
               }
             }
           }

@@ -1,7 +1,7 @@
 internal import CIgniteSystem
 internal import Glibc
 
-/// A cgroup of the v2 hierarchy: the processes of one VM, to be counted and ended together.
+/// A cgroup of the v2 hierarchy: the processes of one VM, to be counted, limited and ended together.
 public struct Cgroup: Sendable, Equatable {
   /// What `create` came to.
   public enum Creation: Sendable, Equatable {
@@ -76,10 +76,13 @@ public struct Cgroup: Sendable, Equatable {
 
   /// Removes it; it must be empty. One that is gone is no error. Blocking.
   public func remove() throws(SystemError) {
+    for other in otherPaths where rmdir(other) != 0 && errno != ENOENT { throw SystemError("remove cgroup \(other)") }
     if rmdir(path) != 0, errno != ENOENT { throw SystemError("remove cgroup \(path)") }
   }
 
-  func openMembers() throws(SystemError) -> FileDescriptor {
-    try FileDescriptor.open("\(path)/cgroup.procs", O_WRONLY)
+  func openMembers() throws(SystemError) -> [FileDescriptor] {
+    try ([path] + otherPaths).map { path throws(SystemError) in
+      try FileDescriptor.open("\(path)/cgroup.procs", O_WRONLY)
+    }
   }
 }

@@ -26,6 +26,9 @@ public struct RequestKind: RawRepresentable, Equatable, Sendable {
   /// Tell what the kernel counts, on the stream's output; no fields. Answered and ended as a process.
   public static let statistics = RequestKind(rawValue: 9)
 
+  /// Tell what differs from the image, on the stream's output; no fields. Answered and ended as a process.
+  public static let changes = RequestKind(rawValue: 10)
+
   // Asked of a supervisor, which passes those for the guest's processes and files on.
   /// Join the main process's streams: `AttachRequest`.
   public static let attach = RequestKind(rawValue: 32)

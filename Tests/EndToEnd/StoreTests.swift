@@ -104,9 +104,10 @@ import Testing
         #expect(refused.status == 1)
         #expect(refused.errorText.contains("-f"))
       }
-      let volumes = try await ignite("system", "prune", "--volumes", "-f")
-      #expect(volumes.status == 1)
-      #expect(volumes.errorText.contains("there are no volumes"))
+      try await ignite.succeed("volume", "create", "named")
+      let volume = try await ignite.succeed("volume", "create")
+      #expect(try await ignite.succeed("system", "prune", "--volumes", "-f").contains("Deleted volumes:\n\(volume)\n"))
+      #expect(try await ignite.succeed("volume", "ls", "-q") == "named")
       let terminal = try Pseudoterminal(rows: 24, columns: 80)
       let asked = try terminal.launch(ignite.command(["image", "prune", "-a"]))
       _ = try await terminal.read(until: "[y/N] ")

@@ -15,7 +15,7 @@ import Testing
     #expect(try DockerFlags.checked(["run", "--", "img"]) == ["run", "--", "img"])
   }
 
-  @Test(arguments: ["--privileged", "-v", "--volume=/a:/b", "--network", "--network-alias=x", "--gpus"])
+  @Test(arguments: ["--privileged", "--read-only", "--volumes-from=a", "--network", "--network-alias=x", "--gpus"])
   func whatWeLackIsNamed(flag: String) {
     let error = #expect(throws: EngineError.self) { try DockerFlags.checked(["run", flag, "img"]) }
     #expect(error?.message.contains(flag.split(separator: "=")[0]) == true)

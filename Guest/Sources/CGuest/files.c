@@ -110,6 +110,73 @@ int guest_empty_directory(const char *path) {
   return directory < 0 ? -1 : walk_directory(directory, 1);
 }
 
+struct changes {
+  int lower, output, failed;
+  size_t used;
+  char path[4096], buffer[8192];
+};
+
+static void flush_changes(struct changes *changes) {
+  for (size_t at = 0; at < changes->used;) {
+    ssize_t count = write(changes->output, changes->buffer + at, changes->used - at);
+    if (count < 0 && errno != EINTR) { changes->failed = 1; break; }
+    if (count > 0) at += (size_t)count;
+  }
+  changes->used = 0;
+}
+
+static void note_change(struct changes *changes, char letter) {
+  size_t length = strlen(changes->path) + 1;
+  if (changes->used + length + 1 > sizeof changes->buffer) flush_changes(changes);
+  changes->buffer[changes->used] = letter;
+  memcpy(changes->buffer + changes->used + 1, changes->path, length);
+  changes->used += length + 1;
+}
+
+// Takes the directory over; its path ends at `length`. What is in it is new where the image has nothing there.
+static void walk_changes(struct changes *changes, int directory, size_t length, int is_new) {
+  _Alignas(8) char entries[2048];
+  long got;
+  while (!changes->failed && (got = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+    for (long at = 0; at < got;) {
+      struct dirent64 *entry = (struct dirent64 *)(entries + at);
+      at += entry->d_reclen;
+      const char *name = entry->d_name;
+      size_t size = strlen(name);
+      struct stat status, before;
+      if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || length + size + 2 > sizeof changes->path) continue;
+      if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+      changes->path[length] = '/';
+      memcpy(changes->path + length + 1, name, size + 1);
+      int was_there = !is_new && fstatat(changes->lower, changes->path + 1, &before, AT_SYMLINK_NOFOLLOW) == 0;
+      if (S_ISCHR(status.st_mode) && status.st_rdev == 0) {
+        if (was_there) note_change(changes, 'D');
+      } else if (S_ISDIR(status.st_mode)) {
+        int inner = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int same = was_there && before.st_mode == status.st_mode && before.st_uid == status.st_uid
+                   && before.st_gid == status.st_gid;
+        note_change(changes, !was_there ? 'A' : same ? 'c' : 'C');
+        if (inner >= 0) walk_changes(changes, inner, length + 1 + size, !was_there || !S_ISDIR(before.st_mode));
+      } else {
+        note_change(changes, was_there ? 'C' : 'A');
+      }
+      changes->path[length] = 0;
+    }
+  }
+  close(directory);
+}
+
+int guest_write_changes(const char *upper, int lower, int output) {
+  static struct changes changes;
+  changes.lower = lower;
+  changes.output = output;
+  int directory = guest_open(upper, O_RDONLY | O_DIRECTORY, 0);
+  if (directory < 0) return -1;
+  walk_changes(&changes, directory, 0, 0);
+  flush_changes(&changes);
+  return changes.failed ? -1 : 0;
+}
+
 int guest_sync_directory(const char *path) {
   int descriptor = guest_open(path, O_RDONLY | O_DIRECTORY, 0);
   if (descriptor < 0) return -1;

@@ -67,6 +67,7 @@ extension Agent {
         try work(frame, input: true) { Worker.copyIn(request) }
       case .processes: try work(frame, input: false) { ProcessList.write() }
       case .setClock: try setClock(frame)
+      case .changes: try changes(frame)
       case .statistics: try work(frame, input: false) { Statistics.write() }
       default: throw GuestError("the guest does not know this request")
       }
@@ -155,8 +156,23 @@ extension Agent {
     do throws(MessageError) { return try CopyInRequest(decoding: payload) } catch { throw malformed }
   }
 
+  /// What the VM has written, beside what its image has.
+  private func changes(_ frame: Frame) throws(GuestError) {
+    guard Root.image >= 0, PowerOff.writableDisk >= 0 else {
+      throw GuestError("this VM's kernel has no overlay file system, so that nothing tells its files from its image's")
+    }
+    try work(frame, input: false, reading: Root.image, from: PowerOff.writableDisk) {
+      guest_write_changes("upper", 0, 1) == 0 ? 0 : 1
+    }
+  }
+
   /// Does what blocks in a process of its own, whose streams and end are told as those of any other.
-  private func work(_ frame: Frame, input: Bool, _ body: () -> Int32) throws(GuestError) {
+  /// - Parameters:
+  ///   - reading: what is its input, where nothing is sent.
+  ///   - directory: where it works.
+  private func work(
+    _ frame: Frame, input: Bool, reading: Int32 = -1, from directory: Int32 = -1, _ body: () -> Int32
+  ) throws(GuestError) {
     guard configured else { throw GuestError("the guest has not been configured") }
     guard !processes.contains(where: { $0.stream == frame.stream }) else { throw GuestError("the stream is in use") }
     if let main, main.status != nil { throw GuestError("the main process has ended") }
@@ -164,7 +180,10 @@ extension Agent {
     request.input = input
     let wiring = try launcher.wire(request)
     let pid = guest_fork()
-    if pid == 0 { Worker.run(own: wiring.own, body) }
+    if pid == 0 {
+      if directory >= 0 { _ = fchdir(directory) }
+      Worker.run(own: reading >= 0 ? [reading, wiring.own[1], wiring.own[2]] : wiring.own, body)
+    }
     guard pid > 0 else {
       let error = guest_errno()
       wiring.closeAll()

@@ -8,6 +8,9 @@ enum Root {
   /// Unsafe: this program has one thread.
   nonisolated(unsafe) private static var builtinList: Int32 = -1
 
+  /// The image's own files, which have no path in the new root. Unsafe: this program has one thread.
+  nonisolated(unsafe) static var image: Int32 = -1
+
   static func prepare() {
     for path in [newRoot, "/lower", "/rw"] { _ = guest_mkdir(path, 0o755) }
     builtinList = guest_detached_mount("/builtin")
@@ -21,6 +24,7 @@ enum Root {
       return keepWritableDisk(newRoot)
     }
     try mountDisk(configuration.baseDevice, at: "/lower", flags: UInt(MS_RDONLY), role: "the image's base disk")
+    image = guest_open("/lower", O_RDONLY | O_DIRECTORY, 0)
     try mountDisk(configuration.writableDevice, at: "/rw", flags: UInt(MS_NOATIME), role: "the writable disk")
     keepWritableDisk("/rw")
     // The upper directory's owner and mode are those of the root that is seen.

@@ -37,8 +37,9 @@ struct ignite_launch {
   /// Descriptor `sources[i]` is `places[i]` in the child; every other one is closed.
   const int *sources, *places;
   uint32_t descriptors;
-  /// Open for writing on a cgroup's `cgroup.procs`, or -1.
-  int cgroup;
+  /// Open for writing on `cgroup.procs` of a cgroup of each hierarchy.
+  const int *cgroups;
+  uint32_t cgroup_count;
   int new_session;
   /// Not confined: the caller's capabilities are kept, and set-user-id programs take effect.
   int keeps_rights;

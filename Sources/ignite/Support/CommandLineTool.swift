@@ -20,6 +20,7 @@ struct Ignite: AsyncParsableCommand {
           AttachCommand.self,
           CopyCommand.self, StopCommand.self, RestartCommand.self, KillCommand.self, RemoveCommand.self,
           PauseCommand.self, UnpauseCommand.self, WaitCommand.self, InspectCommand.self, TopCommand.self,
+          DiffCommand.self,
           StatsCommand.self,
           PortCommand.self, RenameCommand.self, UpdateCommand.self,
         ]),

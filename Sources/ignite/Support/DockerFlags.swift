@@ -10,6 +10,8 @@ enum DockerFlags {
     "--boot", "--platform", "--restart", "--stop-signal", "--stop-timeout",
     "--health-cmd", "--health-interval", "--health-timeout", "--health-start-period", "--health-start-interval",
     "--health-retries", "--log-opt", "--log-driver", "-v", "--volume", "--mount", "--tmpfs",
+    "-c", "--cpu-shares", "--blkio-weight", "--device-read-bps", "--device-write-bps", "--device-read-iops",
+    "--device-write-iops",
     "--data-dir", "--run-dir", "--accel",
   ]
 
@@ -22,8 +24,8 @@ enum DockerFlags {
       "--network", "--net", "--network-alias", "--net-alias", "--ip", "--ip6", "--mac-address", "--dns", "--dns-option",
       "--dns-search", "--add-host", "--link", "-P", "--publish-all", "--expose", "--read-only",
       "--cidfile", "--label-file", "-a", "--attach", "--detach-keys", "--sysctl",
-      "--ulimit", "--shm-size", "--group-add", "--domainname", "--cpu-shares", "-c", "--memory-reservation",
-      "--annotation", "--blkio-weight", "--device-read-bps", "--device-write-bps",
+      "--ulimit", "--shm-size", "--group-add", "--domainname", "--memory-reservation",
+      "--annotation", "--blkio-weight-device",
     ] { flags[name] = notYet }
     for name in [
       "--privileged", "--cap-add", "--cap-drop", "--security-opt", "--userns", "--pid", "--ipc", "--uts", "--cgroupns",

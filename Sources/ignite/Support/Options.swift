@@ -128,6 +128,8 @@ struct CreateOptions: ParsableArguments {
 
   @OptionGroup var volumes: VolumeOptions
 
+  @OptionGroup var limits: LimitOptions
+
   @OptionGroup var health: HealthOptions
 
   @Option(
@@ -196,6 +198,7 @@ struct CreateOptions: ParsableArguments {
     request.stopTimeout = try stopTimeout.map { try EndingOptions.checked($0, "--stop-timeout") }
     request.cold = cold
     request.volumes = try volumes.all()
+    request.limits = try limits.limits(cpuMillis: try resources.cpuMillis())
     request.accelerator = try resources.accelerator()
     return request
   }

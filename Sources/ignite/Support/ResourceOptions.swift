@@ -4,7 +4,8 @@ internal import IgniteEngine
 
 /// What a VM's machine is made of; shared by what makes VMs and what makes templates of them.
 struct ResourceOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Virtual processors, a whole number.", valueName: "count"))
+  @Option(
+    help: ArgumentHelp("Virtual processors; with a fraction, so much of the host's time at most.", valueName: "count"))
   var cpus: String?
 
   @Option(
@@ -28,15 +29,19 @@ struct ResourceOptions: ParsableArguments {
   func resources() throws -> VMSpec.Resources {
     var resources = VMSpec.Resources()
     if let cpus {
-      guard let count = Int(cpus) else {
-        throw EngineError(
-          .invalidArgument, "--cpus \(cpus) is no whole number", advice: "a VM has whole processors: --cpus 1")
-      }
-      resources.cpus = count
+      // A machine has whole processors.
+      resources.cpus = (try LimitOptions.millis(cpus) + 999) / 1000
     }
     if let memory { resources.memory = try Self.size(memory, "-m") }
     if let diskSize { resources.disk = try Self.size(diskSize, "-s") }
     return resources
+  }
+
+  /// Thousandths of a processor that a fraction of `--cpus` means; nil for whole ones.
+  func cpuMillis() throws -> Int? {
+    guard let cpus else { return nil }
+    let millis = try LimitOptions.millis(cpus)
+    return millis % 1000 == 0 ? nil : millis
   }
 
   /// nil for what the host can do.

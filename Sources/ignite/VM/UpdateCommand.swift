@@ -4,7 +4,9 @@ internal import IgniteEngine
 
 struct UpdateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "update", abstract: "Change VMs: their restart policy, labels and stop timeout.")
+    commandName: "update", abstract: "Change VMs: their restart policy, limits, labels and stop timeout.",
+    discussion: "A limit of 0 is lifted. What a VM's machine has (memory, whole processors, disk) stays as it was made."
+  )
 
   @OptionGroup var global: GlobalOptions
 
@@ -25,6 +27,12 @@ struct UpdateCommand: AsyncParsableCommand {
     help: ArgumentHelp("How long they have to end after the stop signal.", valueName: "seconds"))
   var stopTimeout: Int?
 
+  @Option(
+    help: ArgumentHelp("So much of the host's processors at most, up to those that it has.", valueName: "count"))
+  var cpus: String?
+
+  @OptionGroup var limits: LimitOptions
+
   @Argument(help: "Names or UIDs.", completion: .vms)
   var vms: [String]
 
@@ -34,13 +42,20 @@ struct UpdateCommand: AsyncParsableCommand {
     update.labels = try CreateOptions.labels(labels)
     update.removedLabels = removedLabels
     update.stopTimeout = try stopTimeout.map { try EndingOptions.checked($0, "--stop-timeout") }
-    guard restart != nil || !labels.isEmpty || !removedLabels.isEmpty || stopTimeout != nil else {
+    let millis = try cpus.map(LimitOptions.millis)
+    let changesLimits = cpus != nil || !limits.isEmpty
+    guard changesLimits || restart != nil || !labels.isEmpty || !removedLabels.isEmpty || stopTimeout != nil else {
       throw EngineError(
-        .invalidArgument, "nothing is to be changed", advice: "give --restart, --label, --label-rm or --stop-timeout")
+        .invalidArgument, "nothing is to be changed",
+        advice: "give --restart, --cpus, --cpu-shares, --label, --label-rm or --stop-timeout")
     }
     try await Interrupts.run { [update] _ in
       let engine = try await global.engine()
       try await forEachVM(vms, engine) { vm in
+        var update = update
+        if changesLimits {
+          update.limits = try limits.limits(over: vm.spec.limits, cpuMillis: millis) ?? VMSpec.Limits()
+        }
         try await engine.update(vm, update)
         return nil
       }

@@ -100,6 +100,8 @@ final class RunningProgram: Sendable {
 
   func signal(_ number: Int32) throws { try process.kill(number) }
 
+  var pid: Int32 { process.pid }
+
   func ended() async -> Int32 { await process.exited(on: loop).shellStatus }
 
   private static func readAll(_ descriptor: FileDescriptor) async throws -> [UInt8] {

@@ -42,6 +42,9 @@ int guest_remove_attribute(const char *path, const char *name);
 // Whether nothing but `lost+found` is in a directory, and what makes it so, on its own file system.
 int guest_is_empty_directory(const char *path);
 int guest_empty_directory(const char *path);
+// Writes what is in an overlay's upper directory beside its lower one: a letter and an absolute path each, with a zero
+// behind it. A added, C changed, D deleted; c a directory of which at most the contents have changed.
+int guest_write_changes(const char *upper, int lower, int output);
 // Writes the file system that a directory is on to its disk.
 int guest_sync_directory(const char *path);
 // The names in a directory, one after another with a terminating zero each; the bytes used, or -1.
