@@ -31,7 +31,8 @@ public struct FrameDecoder: Sendable {
 
   public mutating func append(_ bytes: UnsafeRawBufferPointer) {
     compact()
-    buffer.append(contentsOf: bytes)
+    // As elements: raw bytes are appended one by one.
+    buffer.append(contentsOf: bytes.assumingMemoryBound(to: UInt8.self))
   }
 
   public mutating func append(_ bytes: [UInt8]) {
