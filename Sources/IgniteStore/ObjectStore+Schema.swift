@@ -1,3 +1,4 @@
+internal import FoundationEssentials
 internal import GRDB
 internal import IgniteSystem
 
@@ -14,6 +15,8 @@ func openDatabase(path: String) throws -> DatabaseQueue {
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     try migrate(queue)
     return queue
+  } catch let error as DatabaseError where [.SQLITE_NOTADB, .SQLITE_CORRUPT].contains(error.resultCode) {
+    throw StoreError.damaged(path, error.message ?? "error \(error.resultCode.rawValue)", cause: error)
   } catch let error as DatabaseError {
     throw StoreError(
       .unavailable, "the database \(path) cannot be opened: \(error.message ?? "error \(error.resultCode.rawValue)")",
@@ -32,12 +35,25 @@ private func migrate(_ queue: DatabaseQueue) throws {
       .unavailable, "the database \(queue.path) is of version \(version), and this program knows \(schemaVersion)",
       advice: "use the newer ignite that wrote it")
   }
+  if version == 0 { try checkIsNew(queue.path) }
   try queue.write { db in
     // Another process may have been first.
     let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
     if version < 1 { try createFirstVersion(db) }
     try db.execute(sql: "PRAGMA user_version = \(schemaVersion)")
   }
+}
+
+/// A database is made where none was: beside VMs of one that has been lost it would make leftovers of them.
+private func checkIsNew(_ path: String) throws {
+  let root = path.split(separator: "/").dropLast().map { "/" + $0 }.joined()
+  let count = ["vms", "volumes"].reduce(0) { count, name in
+    count + ((try? FileManager.default.contentsOfDirectory(atPath: "\(root)/\(name)"))?.count ?? 0)
+  }
+  guard count > 0 else { return }
+  throw StoreError(
+    .damaged, "the database \(path) is gone or empty, and \(root) has files of \(count) VMs and volumes",
+    advice: "put a copy of it back, or have all of it kept aside and begin anew: ignite doctor --fix")
 }
 
 private func createFirstVersion(_ db: Database) throws {

@@ -39,6 +39,15 @@ public actor ObjectStore {
     self.revisionPath = revisionPath
   }
 
+  /// Reads all of it.
+  /// - Throws: StoreError `damaged`, where a page is not what it should be.
+  public func check() throws {
+    let found = try translating {
+      try database.read { db in try String.fetchOne(db, sql: "PRAGMA integrity_check(1)") ?? "nothing is read" }
+    }
+    guard found == "ok" else { throw StoreError.damaged(database.path, found, cause: nil) }
+  }
+
   /// Closes the database: the last one to do so takes away the files that are there only while it is open. Nothing can be
   /// read or written afterwards.
   public func close() throws { try translating { try database.close() } }
@@ -251,6 +260,8 @@ public actor ObjectStore {
       throw StoreError(
         .noSpace, "the database \(database.path): no space is left on its file system",
         advice: "free some: ignite system prune", cause: error)
+    } catch let error as DatabaseError where [.SQLITE_NOTADB, .SQLITE_CORRUPT].contains(error.resultCode) {
+      throw StoreError.damaged(database.path, error.message ?? "error \(error.resultCode.rawValue)", cause: error)
     } catch let error as DatabaseError {
       throw StoreError(
         .unavailable, "the database \(database.path): \(error.message ?? "error \(error.resultCode.rawValue)")",

@@ -6,8 +6,10 @@ public struct StoreError: UserFacingError {
     case alreadyExists
     case conflict
     case notFound
-    /// The database is damaged, locked for too long, or of a newer version.
+    /// The database is locked for too long, or of a newer version.
     case unavailable
+    /// It is not whole, or gone while what it told of is there.
+    case damaged
     /// The disk is full.
     case noSpace
   }
@@ -22,5 +24,13 @@ public struct StoreError: UserFacingError {
     self.message = message
     self.advice = advice
     self.cause = cause
+  }
+}
+
+extension StoreError {
+  static func damaged(_ path: String, _ reason: String, cause: (any Error)?) -> StoreError {
+    StoreError(
+      .damaged, "the database \(path) is damaged: \(reason)",
+      advice: "put a copy of it back, or have all of it kept aside and begin anew: ignite doctor --fix", cause: cause)
   }
 }

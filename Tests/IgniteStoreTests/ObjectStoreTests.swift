@@ -131,7 +131,7 @@ private func object(_ name: String, uid: String) -> StoredObject {
     try await withDirectory { path in
       try Data("this is no database, however long it may go on".utf8).write(to: URL(filePath: path + "/ignite.db"))
       let error = await #expect(throws: StoreError.self) { try await ObjectStore.open(root: path) }
-      #expect(error?.code == .unavailable)
+      #expect(error?.code == .damaged)
       #expect(error?.message.contains(path) == true)
     }
   }

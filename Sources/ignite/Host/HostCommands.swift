@@ -18,12 +18,19 @@ struct DoctorCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("table or json.", valueName: "format"))
   var format: String = "table"
 
-  @Flag(help: "Mend what can be mended: take back what no object accounts for, as `ignite gc` does.")
+  @Flag(
+    help:
+      "Mend what can be mended: keep a damaged database aside; take back what no object accounts for, as `ignite gc` does."
+  )
   var fix = false
 
   func run() async throws {
     let format = try ListFormat(checking: format)
     if fix {
+      if let folder = try await Engine.setDamagedStateAside(try global.paths()) {
+        CommandLineTool.say(
+          "the database and the files of its VMs and volumes are kept in \(folder); a new one is begun")
+      }
       for leftover in try await global.engine().collectGarbage(dryRun: false) {
         CommandLineTool.say("taken back: \(leftover.kind.rawValue) \(leftover.name) (\(leftover.detail))")
       }

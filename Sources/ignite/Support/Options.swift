@@ -16,12 +16,16 @@ struct GlobalOptions: ParsableArguments {
   @Option(name: .customLong("run-dir"), help: ArgumentHelp("Where sockets and locks are kept.", valueName: "dir"))
   var runDirectory: String?
 
+  func paths() throws -> Paths {
+    try Paths(dataFlag: dataDirectory, runFlag: runDirectory, environment: ProcessInfo.processInfo.environment)
+  }
+
   func engine() async throws -> Engine {
     let environment = ProcessInfo.processInfo.environment
     Timeline.mark("arguments")
     defer { Timeline.mark("open") }
     return try await Engine.open(
-      paths: try Paths(dataFlag: dataDirectory, runFlag: runDirectory, environment: environment),
+      paths: try paths(),
       configuration: try EngineConfiguration.load(environment: environment), environment: environment)
   }
 }
