@@ -95,6 +95,14 @@ struct SupervisorLaunch: Codable, Sendable {
   /// Binds the sockets, in a directory that the VM's user cannot write to, and starts who serves them. Blocking.
   private func startKeeper(executable: String, cgroup: Cgroup?) throws -> FileDescriptor? {
     guard let shares else { return nil }
+    for share in shares.shares {
+      var info = stat()
+      guard stat(share.path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
+        throw EngineError(
+          .notFound, "the directory \(share.path), which the VM has mounted, is not there",
+          advice: "make it again, or make the VM anew without it")
+      }
+    }
     let plans = files.plan.split(separator: "/").dropLast().map { "/" + $0 }.joined()
     try FileTree.remove(shares.folder)
     guard mkdir(shares.folder, 0o711) == 0 else { throw SystemError("make the directory \(shares.folder)") }

@@ -76,6 +76,17 @@ import Testing
     }
   }
 
+  @Test func oneThatIsGoneIsMissedByName() async throws {
+    try await Ignite.with { ignite in
+      let path = try await directory(ignite)
+      try await ignite.succeed("create", "--name", "one", "-v", "\(path):/mnt", Ignite.image, "true")
+      try await Ignite.run(Ignite.wrap + ["/bin/rm", "-r", path])
+      let refused = try await ignite("start", "one")
+      #expect(refused.status == 1 && refused.errorText.contains("\(path), which the VM has mounted, is not there"))
+      #expect(try await ignite.vm("one").phase == "Failed")
+    }
+  }
+
   private func daemons(_ ignite: Ignite) async throws -> Int {
     let found = try await Program(
       arguments: ["/usr/bin/pgrep", "-c", "-f", ignite.folder + "/host"], environment: Ignite.variables
