@@ -36,10 +36,8 @@ public struct StartedVM: Sendable {
     if await notices.message(of: .thawFailed) != nil {
       let (store, key) = (engine.templates, template.key)
       _ = try? await ThreadExecutor.run { () throws(HypervisorError) in try store.drop(key) }
-    } else if template.isThawed, vm.spec.volumes != nil {
-      return
     } else if template.isThawed {
-      try? engine.fillWarmPoolInBackground(template.request, image: vm.spec.image.oci)
+      if vm.spec.volumes == nil { try? engine.fillWarmPoolInBackground(template.request, image: vm.spec.image.oci) }
       return
     }
     try? engine.buildTemplateInBackground(template.request, template.key)

@@ -144,17 +144,10 @@ extension Engine {
   static func volume(of object: StoredObject) throws -> Volume {
     let decoder = APICoding.decoder()
     do {
-      var volume = Volume(
-        metadata: ObjectMeta(name: object.name, namespace: object.namespace),
+      return Volume(
+        metadata: ObjectMeta(object),
         spec: try decoder.decode(VolumeSpec.self, from: object.spec),
         status: try decoder.decode(VolumeStatus.self, from: object.status))
-      volume.metadata.uid = object.uid
-      volume.metadata.generation = object.generation
-      volume.metadata.resourceVersion = String(object.resourceVersion)
-      volume.metadata.creationTimestamp = object.created
-      volume.metadata.labels = object.labels.isEmpty ? nil : object.labels
-      volume.metadata.annotations = object.annotations.isEmpty ? nil : object.annotations
-      return volume
     } catch {
       throw EngineError(
         .unavailable, "the record of the volume \"\(object.name)\" cannot be read",

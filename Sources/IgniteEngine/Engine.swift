@@ -70,17 +70,10 @@ public struct Engine: Sendable {
   static func vm(of object: StoredObject) throws -> VM {
     let decoder = APICoding.decoder()
     do {
-      var vm = VM(
-        metadata: ObjectMeta(name: object.name, namespace: object.namespace),
+      return VM(
+        metadata: ObjectMeta(object),
         spec: try decoder.decode(VMSpec.self, from: object.spec),
         status: try decoder.decode(VMStatus.self, from: object.status))
-      vm.metadata.uid = object.uid
-      vm.metadata.generation = object.generation
-      vm.metadata.resourceVersion = String(object.resourceVersion)
-      vm.metadata.creationTimestamp = object.created
-      vm.metadata.labels = object.labels.isEmpty ? nil : object.labels
-      vm.metadata.annotations = object.annotations.isEmpty ? nil : object.annotations
-      return vm
     } catch {
       throw EngineError(
         .unavailable, "the record of VM \"\(object.name)\" cannot be read", advice: "was it written by a newer ignite?",
@@ -126,5 +119,16 @@ public struct Engine: Sendable {
     // The store tells a changed spec by its bytes.
     encoder.outputFormatting.insert(.sortedKeys)
     return try encoder.encode(value)
+  }
+}
+
+extension ObjectMeta {
+  init(_ object: StoredObject) {
+    self.init(name: object.name, namespace: object.namespace, labels: object.labels.isEmpty ? nil : object.labels)
+    uid = object.uid
+    generation = object.generation
+    resourceVersion = String(object.resourceVersion)
+    creationTimestamp = object.created
+    annotations = object.annotations.isEmpty ? nil : object.annotations
   }
 }

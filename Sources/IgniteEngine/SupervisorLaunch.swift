@@ -45,11 +45,13 @@ struct SupervisorLaunch: Codable, Sendable {
 
   private static let name = "launch.json"
 
+  /// The folder of the plan.
+  private var plans: String { files.plan.split(separator: "/").dropLast().map { "/" + $0 }.joined() }
+
   /// Writes the plan, and this beside it. Blocking.
   func write(_ plan: SpawnPlan) throws {
-    let folder = files.plan.split(separator: "/").dropLast().map { "/" + $0 }.joined()
     for (path, bytes) in [
-      (files.plan, try JSONEncoder().encode(plan)), ("\(folder)/\(Self.name)", try JSONEncoder().encode(self)),
+      (files.plan, try JSONEncoder().encode(plan)), ("\(plans)/\(Self.name)", try JSONEncoder().encode(self)),
     ] {
       // An earlier start's is read-only.
       unlink(path)
@@ -103,7 +105,6 @@ struct SupervisorLaunch: Codable, Sendable {
           advice: "make it again, or make the VM anew without it")
       }
     }
-    let plans = files.plan.split(separator: "/").dropLast().map { "/" + $0 }.joined()
     try FileTree.remove(shares.folder)
     guard mkdir(shares.folder, 0o711) == 0 else { throw SystemError("make the directory \(shares.folder)") }
     let listeners = try shares.shares.indices.map { index in

@@ -66,7 +66,7 @@ extension Cgroup {
   }
 
   /// The v1 directories that it has besides.
-  public var otherPaths: [String] {
+  var otherPaths: [String] {
     guard let mounts = try? readSmallFile("/proc/self/mountinfo", limit: 1 << 20) else { return [] }
     return ["cpu", "blkio"].compactMap { controller in
       Self.v1Hierarchy(of: controller, mountinfo: mounts).map { "\($0)/ignite/\(name)" }

@@ -102,7 +102,7 @@ func linkText(_ path: String) -> String? {
 }
 
 /// The path with every link followed; nil where it does not exist.
-func realPath(_ path: String) -> String? {
+public func realPath(_ path: String) -> String? {
   guard let resolved = realpath(path, nil) else { return nil }
   defer { free(resolved) }
   return String(cString: resolved)

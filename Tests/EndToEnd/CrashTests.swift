@@ -5,29 +5,14 @@ import Testing
 
 /// Imports that are killed, compete, or find no room.
 @Suite(.timeLimit(.minutes(15))) struct Crashes {
-  /// Numbers from a seed that is printed, so that a run can be had again: IGNITE_TEST_SEED.
-  private struct Numbers: RandomNumberGenerator {
-    var state: UInt64
-
-    /// SplitMix64.
-    mutating func next() -> UInt64 {
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var value = state
-      value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-      value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-      return value ^ value >> 31
-    }
-  }
-
   /// The system calls by which an import changes what is on disk.
   private static let calls = "openat,write,pwrite64,fsync,rename,unlink,ftruncate,mkdir,flock,fallocate"
 
   /// kill -9 at a system call chosen at random: the next import finishes, every byte is accounted for, and a prune leaves
   /// nothing behind.
   @Test func killedAnywhere() async throws {
-    let seed = Ignite.variables["IGNITE_TEST_SEED"].flatMap { UInt64($0) } ?? .random(in: .min ... .max)
-    print("IGNITE_TEST_SEED=\(seed)")
-    var numbers = Numbers(state: seed)
+    var numbers = SeededNumbers()
+    let seed = numbers.seed
     let folder = try Ignite.scratchFolder()
     let layout = try await BuiltImage.layout(
       in: folder,

@@ -76,8 +76,7 @@ struct Limits {
     try await Ignite.with { ignite in
       let image = ignite.folder + "/device"
       try await Ignite.run(["truncate", "-s", "16M", image])
-      let device = try await Ignite.run(["losetup", "-f", "--show", image]).text.trimmingSuffix()
-      do {
+      try await Ignite.withLoopDevice(image) { device in
         let result = try await ignite(
           "run", "-d", "--name", "one", "--device-read-bps", "\(device):1mb", "--device-write-iops", "\(device):50",
           Ignite.image, "sleep", "3600")
@@ -90,11 +89,7 @@ struct Limits {
           #expect(result.status == 125 && result.errorText.contains("no cgroup controller"), "\(result.errorText)")
         }
         try await ignite.succeed("rm", "-f", "one")
-      } catch {
-        try await Ignite.run(["losetup", "-d", device])
-        throw error
       }
-      try await Ignite.run(["losetup", "-d", device])
     }
   }
 

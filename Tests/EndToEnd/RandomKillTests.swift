@@ -6,20 +6,6 @@ import Testing
 @Suite(.timeLimit(.minutes(600))) struct RandomKills {
   private enum Victim: CaseIterable { case command, supervisor, hypervisor }
 
-  /// Numbers from a seed that is printed, so that a run can be had again: IGNITE_TEST_SEED.
-  private struct Numbers: RandomNumberGenerator {
-    var state: UInt64
-
-    /// SplitMix64.
-    mutating func next() -> UInt64 {
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var value = state
-      value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-      value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-      return value ^ value >> 31
-    }
-  }
-
   /// A VM that writes numbers to a volume, and tells each once it is on the disk.
   private static let writer = [
     "run", "-d", "--name", "writer", "-v", "data:/data", Ignite.image, "sh", "-c",
@@ -38,9 +24,8 @@ import Testing
   }
 
   @Test func everythingIsAccountedForAfterwards() async throws {
-    let seed = Ignite.variables["IGNITE_TEST_SEED"].flatMap { UInt64($0) } ?? .random(in: .min ... .max)
-    print("IGNITE_TEST_SEED=\(seed)")
-    var numbers = Numbers(state: seed)
+    var numbers = SeededNumbers()
+    let seed = numbers.seed
     let layout = try await TestImage.layout()
     try await Ignite.with { ignite in
       try await Ignite.run(Ignite.wrap + ["/bin/sh", "-c", "head -c 30000000 /dev/zero > \(ignite.folder)/blob"])

@@ -222,8 +222,7 @@ import Testing
     try await Ignite.with { ignite in
       let image = ignite.folder + "/device"
       try await Ignite.run(["bash", "-c", "truncate -s 64M \(image) && mkfs.ext4 -qF \(image)"])
-      let device = try await Ignite.run(["losetup", "-f", "--show", image]).text.trimmingSuffix()
-      do {
+      try await Ignite.withLoopDevice(image) { device in
         let written = try await ignite.succeed(
           "run", "--rm", "-v", "\(device):/d", Ignite.image, "sh", "-c", "echo hi > /d/f; ls /d")
         #expect(written == "f\nlost+found")
@@ -238,11 +237,7 @@ import Testing
         #expect(mount.status != 0)
         try await ignite.succeed("stop", "-t", "1", "one")
         #expect(try await ignite.succeed("run", "--rm", "-v", "\(device):/d:ro", Ignite.image, "cat", "/d/f") == "hi")
-      } catch {
-        try await Ignite.run(["losetup", "-d", device])
-        throw error
       }
-      try await Ignite.run(["losetup", "-d", device])
     }
   }
 

@@ -138,6 +138,18 @@ final class Ignite: Sendable {
     return folder
   }
 
+  /// Runs `body` with a file as a block device; as root only.
+  static func withLoopDevice(_ image: String, _ body: (String) async throws -> Void) async throws {
+    let device = try await run(["losetup", "-f", "--show", image]).text.trimmingSuffix()
+    do {
+      try await body(device)
+    } catch {
+      try await run(["losetup", "-d", device])
+      throw error
+    }
+    try await run(["losetup", "-d", device])
+  }
+
   /// Runs a program that has to succeed.
   @discardableResult
   static func run(_ arguments: [String], environment: [String: String]? = nil) async throws -> Program.Result {
