@@ -64,7 +64,12 @@ public enum HostProbe {
       return HostCheck(
         "cgroup", .warning, "no cgroup v2 hierarchy is mounted; VMs run without a cgroup", advice: "mount cgroup2")
     }
-    if getuid() != 0 { return HostCheck("cgroup", .ok, "cgroup v2 at \(path); VMs of this user stay in its own") }
+    if getuid() != 0 {
+      return HostCheck(
+        "cgroup", .ok,
+        "cgroup v2 at \(path); VMs of this user stay in its own"
+          + (Cgroup.reasonForNone().map { "; no limits: \($0)" } ?? ""))
+    }
     guard access(path, W_OK) == 0 else {
       return HostCheck("cgroup", .warning, "cgroup v2 at \(path) cannot be written; VMs run without a cgroup")
     }

@@ -53,6 +53,8 @@ public struct MachineConfiguration: Sendable, Equatable, Codable {
   public var drives: [Drive]
   /// A machine with such is neither frozen nor thawed: its memory is its daemons' too.
   public var shares: [Share]?
+  /// Thawed, too, it gives back what its guest frees: then its memory is a whole copy of the template's, not a part of it.
+  public var reclaimsMemory: Bool?
   /// `52:54:00:12:34:56`; nil leaves the driver's default.
   public var macAddress: String?
   /// Unix sockets that the driver listens at from before the machine starts, so that a connection never comes early.

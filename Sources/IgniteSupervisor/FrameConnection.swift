@@ -1,3 +1,4 @@
+internal import Glibc
 public import IgniteSystem
 public import IgniteWire
 
@@ -28,7 +29,9 @@ public final class FrameConnection: @unchecked Sendable {
   private var decoder = FrameDecoder()
   private var stream: LoopStream?
   private var session: UInt32 = 0
+  private var isMade = false
 
+  /// - Throws: ECONNRESET where the other end has gone before it could be greeted; the handler is not called then.
   public init(
     loop: EventLoop, descriptor: FileDescriptor, role: Role, handler: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
@@ -38,7 +41,9 @@ public final class FrameConnection: @unchecked Sendable {
     if case .client(let session) = role {
       self.session = session
       stream?.send(Preamble(session: session).encoded())
+      guard stream != nil else { throw SystemError("greet the other end", code: ECONNRESET) }
     }
+    isMade = true
   }
 
   /// Bytes that the other end has not taken yet.
@@ -66,7 +71,7 @@ public final class FrameConnection: @unchecked Sendable {
     case .drained: handler(.drained)
     case .ended(let error):
       stream = nil
-      handler(.closed(reason: error?.message))
+      if isMade { handler(.closed(reason: error?.message)) }
     }
   }
 

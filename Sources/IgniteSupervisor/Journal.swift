@@ -5,7 +5,7 @@ public import IgniteSystem
 /// One line of a VM's journal: what its supervisor saw. The engine folds the lines into the object's status.
 public struct JournalEntry: Codable, Equatable, Sendable {
   public enum Event: String, Codable, Sendable {
-    /// The supervisor has begun; `supervisor` tells its process.
+    /// The supervisor has begun; `supervisor` tells its process, and `restarts` whether it is another start.
     case starting
     /// The hypervisor runs, and passt where the network is its.
     case booted
@@ -40,6 +40,8 @@ public struct JournalEntry: Codable, Equatable, Sendable {
   public var network: ProcessIdentity?
   /// The key of the template that the machine was thawed from.
   public var template: String?
+  /// Of the command that started the VM, or of the one that this entry is due to.
+  public var request: RequestID?
 
   public init(_ event: Event, time: Date = Date()) {
     self.event = event

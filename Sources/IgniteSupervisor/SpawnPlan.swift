@@ -1,4 +1,4 @@
-internal import FoundationEssentials
+public import FoundationEssentials
 internal import Glibc
 public import IgniteHypervisor
 public import IgniteNetwork
@@ -260,10 +260,16 @@ public struct SpawnPlan: Codable, Sendable {
   public var logs: Logs?
   /// How its health is checked; nil is not at all.
   public var health: Health?
+  /// An archive of files that the guest is given before the process starts, with paths below its root.
+  public var files: Data?
   /// Set for a spare: what process it runs is told by another plan, once a VM is made of it.
   public var spare: Spare?
   /// Set for a supervisor that takes the place of a lost one.
   public var successor: Successor?
+  /// Of the command that starts the VM; later starts by its policy keep it.
+  public var request: RequestID?
+  /// There is no machine: the driver that does nothing stands for one. nil is a machine.
+  public var doesNothing: Bool?
 
   public init(
     uid: String, name: String, paths: Paths, machine: MachineConfiguration, network: Network, guest: Guest,

@@ -58,6 +58,7 @@ extension Supervisor {
 
   private func handle(_ frame: Frame, from id: UInt64) {
     guard let client = clients[id] else { return }
+    guard agentTakesMore else { return drop(id) }
     if frame.type == .request { return handleRequest(frame, from: id) }
     if let attached = client.attached, attached.stream == frame.stream {
       return handleAttached(frame, from: id)
@@ -95,12 +96,14 @@ extension Supervisor {
         request.machine = false
         let isDetached = request.isDetached
         request.isDetached = false
-        passToGuest(request.encoded(), frame.stream, from: id, isDetached: isDetached, answer)
+        let route = Route(client: id, stream: frame.stream, isProcess: true, isDetached: isDetached)
+        passToGuest(request.encoded(), route, answer)
       case .copyOut, .copyIn, .processes, .statistics, .changes:
-        passToGuest(frame.payload, frame.stream, from: id, answer)
+        passToGuest(frame.payload, Route(client: id, stream: frame.stream), answer)
       case .stop:
         clients[id]?.stopStream = frame.stream
-        stopEvenPaused(try StopRequest(decoding: frame.payload))
+        stopEvenPaused(
+          try StopRequest(decoding: frame.payload), for: try RequestID(asking: frame.payload))
       case .kill:
         let request = try StopRequest(decoding: frame.payload)
         guard phase == .running, main.exit == nil else {
@@ -115,13 +118,14 @@ extension Supervisor {
         // Who asks for the end does not ask for another start.
         if request.signal == UInt64(SIGKILL) || Int32(truncatingIfNeeded: request.signal) == plan.stopSignal {
           main.stopping = true
+          main.endedBy = try main.endedBy ?? RequestID(asking: frame.payload)
         }
         if request.signal == UInt64(SIGKILL) { main.killed = true }
         agent?.send(.signal(stream: Self.mainStream, number: Int32(truncatingIfNeeded: request.signal)))
         answer(Response())
       case .status: answer(Response(text: pause.isWanted ? "paused" : phase.rawValue))
-      case .pause: pauseMachine(answer)
-      case .unpause: unpauseMachine(answer)
+      case .pause: pauseMachine(for: try RequestID(asking: frame.payload), answer)
+      case .unpause: unpauseMachine(for: try RequestID(asking: frame.payload), answer)
       case .update:
         let request = try UpdateRequest(decoding: frame.payload)
         plan.restart =
@@ -135,19 +139,17 @@ extension Supervisor {
     }
   }
 
-  private func passToGuest(
-    _ request: [UInt8], _ clientStream: UInt32, from id: UInt64, isDetached: Bool = false,
-    _ answer: (Response) -> Void
-  ) {
+  private func passToGuest(_ request: [UInt8], _ route: Route, _ answer: (Response) -> Void) {
     guard phase == .running, main.exit == nil, agent != nil else {
       return answer(Response(code: 125, text: "the VM is \(phase.rawValue), not running"))
     }
     if pause.isWanted { return answer(Response(code: 125, text: "the VM is paused; unpause it first")) }
     lastAgentStream += 1
     let stream = lastAgentStream
-    clients[id]?.streams[clientStream] = stream
-    routes[stream] = Route(client: id, stream: clientStream, isDetached: isDetached)
+    if let id = route.client { clients[id]?.streams[route.stream] = stream }
+    routes[stream] = route
     agent?.send(Frame(.request, stream: stream, payload: request))
+    CrashPoint.pass(.supervisorAsked)
   }
 
   // MARK: Attached clients
@@ -233,8 +235,11 @@ extension Supervisor {
 
   func passToClient(_ frame: Frame) {
     guard let route = routes[frame.stream] else { return }
-    if frame.type == .credit, let bytes = frame.number {
-      routes[frame.stream]?.inputCredit += Int(min(bytes, UInt32(Wire.initialCredit)))
+    var passed = frame
+    if frame.type == .credit {
+      guard let bytes = frame.number.map({ Self.granted($0, beside: route.inputCredit) }) else { return }
+      routes[frame.stream]?.inputCredit += bytes
+      passed = .credit(stream: frame.stream, channel: .standardInput, bytes: bytes)
     }
     if route.isDetached, frame.type != .response {
       if frame.type == .data {
@@ -247,6 +252,7 @@ extension Supervisor {
       return
     }
     let failed = frame.type == .response && ((try? Response(decoding: frame.payload))?.code ?? 0) != 0
+    if frame.type == .response { routes[frame.stream]?.isAnswered = true }
     guard let id = route.client, let client = clients[id] else {
       // Nobody is left to acknowledge the end.
       if frame.type == .exit {
@@ -255,7 +261,6 @@ extension Supervisor {
       }
       return
     }
-    var passed = frame
     passed.stream = route.stream
     client.connection.send(passed)
     if failed {
@@ -270,6 +275,7 @@ extension Supervisor {
 
   func stop(_ request: StopRequest) {
     main.stopping = true
+    CrashPoint.pass(.supervisorStopping)
     if phase == .restarting { return endWaitToRestart() }
     guard phase == .running, main.exit == nil else {
       if phase != .ending { finish(Outcome(exitCode: 137, failure: nil)) }
@@ -290,9 +296,31 @@ extension Supervisor {
     }
     loop.schedule(after: .milliseconds(grace)) { [weak self] in
       self?.assumeIsolated { supervisor in
-        if supervisor.main.exit == nil { supervisor.finish(Outcome(exitCode: 137, failure: nil)) }
+        if supervisor.main.exit == nil { supervisor.endHard() }
       }
     }
+  }
+
+  /// The end of a process that did not heed its stop signal. Where it writes to volumes the guest gets the time to unmount
+  /// them: what it has not written back would be lost.
+  private func endHard() {
+    let killed = Outcome(exitCode: 137, failure: nil)
+    guard writesVolumes, let agent else { return finish(killed) }
+    main.killed = true
+    agent.send(.signal(stream: Self.mainStream, number: SIGKILL))
+    loop.schedule(after: Self.unmountTimeout) { [weak self] in
+      self?.assumeIsolated { supervisor in
+        if supervisor.main.exit == nil { supervisor.finish(killed) }
+      }
+    }
+  }
+
+  private static let unmountTimeout: Duration = .seconds(10)
+
+  /// Whether a program of the VM writes to file systems that outlive it.
+  var writesVolumes: Bool {
+    !plan.process.machine
+      && (plan.guest.mounts ?? []).contains { $0.kind == GuestMount.Kind.disk.rawValue && !$0.readOnly }
   }
 
   func drop(_ id: UInt64) {
@@ -314,6 +342,23 @@ extension Supervisor {
   func finishAttached(_ id: UInt64) {
     clients[id]?.finishing = true
     flushAttached(id)
+  }
+
+  /// Tells everybody who waits for something from the guest that it has ended, as docker does: with 137 for a process.
+  func endRoutes() {
+    for route in routes.values {
+      guard let id = route.client, let client = clients[id] else { continue }
+      clients[id]?.streams[route.stream] = nil
+      if route.isProcess, route.isAnswered {
+        if route.isDetached { continue }
+        let status = ExitStatus(shellStatus: 137)
+        client.connection.send(Frame(.exit, stream: route.stream, payload: status.encoded()))
+      } else {
+        let response = Response(code: 125, text: "the VM ended meanwhile")
+        client.connection.send(Frame(.response, stream: route.stream, payload: response.encoded()))
+      }
+    }
+    routes = [:]
   }
 
   /// Answers who waits for the end, lets everybody read what was sent, and closes.

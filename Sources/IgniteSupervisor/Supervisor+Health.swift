@@ -109,7 +109,7 @@ extension Supervisor {
     let journal = journal
     Task {
       guard await journal.hasRoom() else { return }
-      var entry = JournalEntry(.health)
+      var entry = self.entry(.health)
       entry.health = status.rawValue
       try? await journal.append(entry, waits: false)
     }

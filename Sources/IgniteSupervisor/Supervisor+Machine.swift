@@ -47,7 +47,7 @@ extension Supervisor {
   }
 
   func noteBooted(_ machine: any Machine) async throws {
-    var booted = JournalEntry(.booted)
+    var booted = self.entry(.booted)
     booted.hypervisor = machine.identity
     booted.network = self.network?.identity
     booted.template = frozen == nil ? nil : plan.template

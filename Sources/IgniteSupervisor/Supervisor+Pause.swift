@@ -27,33 +27,34 @@ extension Supervisor {
   /// For the guest to set its clock once the machine goes on.
   private static let clockTimeout: Duration = .seconds(10)
 
-  func pauseMachine(_ answer: @escaping (Response) -> Void) {
+  func pauseMachine(for request: RequestID?, _ answer: @escaping (Response) -> Void) {
     guard phase == .running, main.exit == nil, !main.stopping, let machine else {
       let state = main.stopping ? "being stopped" : phase.rawValue
       return answer(Response(code: 125, text: "the VM is \(state): only one that runs can be paused"))
     }
     guard !pause.isWanted else { return answer(Response(code: 125, text: "the VM is paused already")) }
     pause.isWanted = true
-    next { [self] in answer(await halt(machine)) }
+    next { [self] in answer(await halt(machine, for: request)) }
   }
 
-  func unpauseMachine(_ answer: @escaping (Response) -> Void) {
+  func unpauseMachine(for request: RequestID?, _ answer: @escaping (Response) -> Void) {
     guard phase == .running, pause.isWanted, let machine else {
       return answer(Response(code: 125, text: "the VM is not paused"))
     }
     pause.isWanted = false
     next { [self] in
-      if let failure = await release(machine) { return answer(failure) }
+      if let failure = await release(machine, for: request) { return answer(failure) }
       setClock(answer)
     }
   }
 
   /// A machine that stands still could not end by itself: it goes on first. The stop's grace begins then.
-  func stopEvenPaused(_ request: StopRequest) {
+  func stopEvenPaused(_ request: StopRequest, for id: RequestID?) {
+    main.endedBy = main.endedBy ?? id
     guard pause.isWanted || pause.isDone, phase == .running else { return stop(request) }
     main.stopping = true
     // Nothing is asked of a guest that is ended at once.
-    if request.signal == UInt64(SIGKILL), request.grace == 0 {
+    if request.signal == UInt64(SIGKILL), request.grace == 0, !writesVolumes {
       return finish(Outcome(exitCode: 137, failure: nil))
     }
     continueForTheEnd()
@@ -96,7 +97,7 @@ extension Supervisor {
 
   private func run(_ step: () async -> Void) async { await step() }
 
-  private func halt(_ machine: any Machine) async -> Response {
+  private func halt(_ machine: any Machine, for request: RequestID?) async -> Response {
     guard await journal.hasRoom() else {
       pause.isWanted = false
       return Response(code: 125, text: "the VM was paused so often that its journal is full")
@@ -104,12 +105,13 @@ extension Supervisor {
     do {
       try await machine.pause()
       pause.isDone = true
+      CrashPoint.pass(.supervisorPaused)
       // Its end may have come in between, and somebody may have asked for it.
       guard phase == .running, main.exit == nil else {
         _ = await release(machine)
         return Response(code: 125, text: "the VM is ending")
       }
-      try await journal.append(JournalEntry(.paused))
+      try await journal.append(entry(.paused, request: request))
       return Response()
     } catch {
       pause.isWanted = false
@@ -119,13 +121,13 @@ extension Supervisor {
   }
 
   /// - Returns: why it does not go on; nil when it does.
-  private func release(_ machine: any Machine) async -> Response? {
+  private func release(_ machine: any Machine, for request: RequestID? = nil) async -> Response? {
     guard pause.isDone else { return nil }
     do {
       try await machine.resume()
       pause.isDone = false
       // An end has its own entry, which stays the last.
-      if main.exit == nil { try await journal.append(JournalEntry(.resumed)) }
+      if main.exit == nil { try await journal.append(entry(.resumed, request: request)) }
       return nil
     } catch {
       pause.isWanted = pause.isDone

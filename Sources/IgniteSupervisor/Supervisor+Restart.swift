@@ -24,6 +24,9 @@ public struct Restarts: Sendable, Equatable {
     self.delay = delay
   }
 
+  /// What a supervisor is told of them, after its plan: `--restarts COUNT MILLISECONDS`.
+  public var arguments: [String] { ["--restarts", "\(count)", "\(delay)"] }
+
   mutating func began() { runningSince = Timeline.now() }
 
   /// Whether the process ran in this life, or did in an earlier one.
@@ -45,7 +48,7 @@ extension Supervisor {
   func endEntry(_ exitCode: Int32, failure: String?) -> JournalEntry {
     let again = restarts.isNext ?? wantsRestart(exitCode, failure: failure)
     restarts.isNext = again
-    var entry = JournalEntry(again ? .restarting : failure == nil ? .exited : .failed)
+    var entry = self.entry(again ? .restarting : failure == nil ? .exited : .failed)
     entry.exitCode = exitCode
     entry.message = failure
     if again { entry.restarts = restarts.count + 1 }
@@ -80,7 +83,7 @@ extension Supervisor {
       await journal.shorten()
       return true
     }
-    var entry = JournalEntry(outcome.failure == nil ? .exited : .failed)
+    var entry = self.entry(outcome.failure == nil ? .exited : .failed)
     entry.exitCode = outcome.exitCode
     entry.message = outcome.failure
     try? await journal.append(entry)
@@ -112,9 +115,7 @@ extension Supervisor {
       var none = sigset_t()
       sigemptyset(&none)
       pthread_sigmask(SIG_SETMASK, &none, nil)
-      let words = [
-        "ignite-spawn", "/proc/self/fd/\(Self.planPlace)", "--restarts", "\(restarts.count)", "\(restarts.delay)",
-      ]
+      let words = ["ignite-spawn", "/proc/self/fd/\(Self.planPlace)"] + restarts.arguments
       var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
       execve("/proc/self/exe", &arguments, environ)
       throw SystemError("start again")

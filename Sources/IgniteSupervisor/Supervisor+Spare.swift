@@ -26,7 +26,7 @@ extension Supervisor {
   /// Waits until it is asked for; nil where its time is over, or it broke.
   func waitAsSpare(_ settings: SpawnPlan.Spare) async throws -> SpareClaim.Received? {
     console = try Console(path: plan.paths.console)
-    var entry = JournalEntry(.starting)
+    var entry = self.entry(.starting)
     entry.supervisor = .current
     try await journal.append(entry, waits: false)
     try await startMachine()

@@ -57,6 +57,7 @@ public actor Supervisor {
   var spare = SpareState()
   var restarts: Restarts
   var health = HealthState()
+  var given = GivenFilesState()
   private var listener: FileDescriptor?
   private(set) var outcome: Outcome?
   private var waiting: CheckedContinuation<Outcome, Never>?
@@ -144,12 +145,21 @@ public actor Supervisor {
     self.listener = listener
     try loop.watch(listener.number, for: .read) { [weak self] _ in self?.assumeIsolated { $0.acceptClients() } }
     try watchStarter()
-    var entry = JournalEntry(event)
+    var entry = self.entry(event)
     entry.supervisor = .current
+    if event == .starting, restarts.count > 0 { entry.restarts = restarts.count }
     try await journal.append(entry, waits: false)
     tell(SpawnNotice(.listening))
     Timeline.mark("supervisor")
     CrashPoint.pass(.supervisorListening)
+  }
+
+  /// An entry for the journal.
+  /// - Parameter request: of the command that it is due to; else it is the one that ends the VM, or that started it.
+  func entry(_ event: JournalEntry.Event, request: RequestID? = nil) -> JournalEntry {
+    var entry = JournalEntry(event)
+    entry.request = request ?? main.endedBy ?? plan.request
+    return entry
   }
 
   /// From now on it is the VM that the plan tells of.
@@ -203,7 +213,7 @@ public actor Supervisor {
     main.requested = true
     do {
       try sendConfiguration()
-      agent?.send(Frame(.request, stream: Self.mainStream, payload: plan.process.request().encoded()))
+      giveFiles()
     } catch {
       fail(userMessage(error))
     }
@@ -227,8 +237,12 @@ public actor Supervisor {
     restarts.began()
     sendToAttached(Frame(.response, stream: 0, payload: Response().encoded()))
     let journal = journal
+    var entry = self.entry(.running)
+    // In one with it: nobody sees a VM that runs, and is not being checked yet.
+    if plan.health != nil { entry.health = HealthReport.Status.starting.rawValue }
+    let running = entry
     Task {
-      try? await journal.append(JournalEntry(.running))
+      try? await journal.append(running)
       self.beginHealth()
       CrashPoint.pass(.supervisorRunning)
       var notice = SpawnNotice(.running)
@@ -298,6 +312,7 @@ public actor Supervisor {
     agent?.close()
     console?.close()
     log.finish()
+    endRoutes()
     if main.exit == nil {
       try? await journal.append(endEntry(outcome.exitCode, failure: outcome.failure))
       if let failure = outcome.failure {

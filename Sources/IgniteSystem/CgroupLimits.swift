@@ -47,6 +47,8 @@ extension Cgroup {
   struct Setting: Equatable {
     var file: String
     var value: String
+    /// Nothing is missed where the host's kernel has no such file: it lifts a limit.
+    var lifts = false
   }
 
   /// Makes the cgroup's processes go by the limits, from now on; those of an earlier call are lifted. Blocking.
@@ -59,9 +61,8 @@ extension Cgroup {
     let wantsIO = limits.ioWeight != nil || !limits.devices.isEmpty
     for (controller, isWanted) in [("cpu", wantsCPU), ("io", wantsIO)] {
       guard let place = try place(of: controller, mounts: mounts, makes: isWanted) else { continue }
-      let settings =
-        controller == "cpu" ? Self.cpuSettings(limits, place) : Self.ioSettings(limits, place, resets: !isWanted)
-      for setting in settings { try set(setting, in: place, mustBe: isWanted) }
+      let settings = controller == "cpu" ? Self.cpuSettings(limits, place) : Self.ioSettings(limits, place)
+      for setting in settings { try set(setting, in: place, mustBe: isWanted && !setting.lifts) }
     }
   }
 
@@ -82,7 +83,14 @@ extension Cgroup {
     if there.contains(where: { $0 == controller }) {
       if makes {
         for parent in [root, root + "/ignite"] {
-          try Self.write("+\(controller)", to: "\(parent)/cgroup.subtree_control")
+          do throws(SystemError) {
+            try Self.write("+\(controller)", to: "\(parent)/cgroup.subtree_control")
+          } catch {
+            // cgroups(7), "no internal processes": EBUSY, of controllers of threads ENOTSUP one level below.
+            guard error.code == EBUSY || error.code == ENOTSUP else { throw error }
+            let reason = "\(root) has processes of its own, which belong in a cgroup below it"
+            throw SystemError("limit a VM: pass \"\(controller)\" down: \(reason)", code: error.code)
+          }
         }
       }
       return access("\(path)/\(controller).stat", F_OK) == 0 || makes ? .v2(path) : nil
@@ -142,38 +150,49 @@ extension Cgroup {
     }
   }
 
-  static func ioSettings(_ limits: CgroupLimits, _ place: Place, resets: Bool) -> [Setting] {
-    var settings: [Setting] = []
+  /// Devices that are limited now, and not by `limits`, are no longer. Reads the place's files.
+  static func ioSettings(_ limits: CgroupLimits, _ place: Place) -> [Setting] {
     switch place {
-    case .v2:
-      if limits.ioWeight != nil || resets {
-        let weight = limits.ioWeight.map { 1 + ($0 - 10) * 9999 / 990 } ?? 100
-        settings.append(Setting(file: "io.weight", value: "default \(weight)"))
+    case .v2(let path):
+      let weight = limits.ioWeight.map { 1 + ($0 - 10) * 9999 / 990 } ?? 100
+      func text(_ value: UInt64?) -> String { value.map { "\($0)" } ?? "max" }
+      func rates(_ device: CgroupLimits.Device, lifts: Bool) -> Setting {
+        Setting(
+          file: "io.max",
+          value: "\(device.major):\(device.minor) rbps=\(text(device.readBytes)) wbps=\(text(device.writeBytes)) "
+            + "riops=\(text(device.readOperations)) wiops=\(text(device.writeOperations))", lifts: lifts)
       }
-      for device in limits.devices {
-        func text(_ value: UInt64?) -> String { value.map { "\($0)" } ?? "max" }
-        settings.append(
-          Setting(
-            file: "io.max",
-            value: "\(device.major):\(device.minor) rbps=\(text(device.readBytes)) wbps=\(text(device.writeBytes)) "
-              + "riops=\(text(device.readOperations)) wiops=\(text(device.writeOperations))"))
-      }
+      return [Setting(file: "io.weight", value: "default \(weight)", lifts: limits.ioWeight == nil)]
+        + devices(in: "\(path)/io.max", notOf: limits).map { rates($0, lifts: true) }
+        + limits.devices.map { rates($0, lifts: false) }
     case .v1(let path):
-      if limits.ioWeight != nil || resets {
-        let file = access("\(path)/blkio.bfq.weight", F_OK) == 0 ? "blkio.bfq.weight" : "blkio.weight"
-        settings.append(Setting(file: file, value: "\(limits.ioWeight ?? 100)"))
-      }
-      for device in limits.devices {
-        for (file, value) in [
-          ("read_bps", device.readBytes), ("write_bps", device.writeBytes), ("read_iops", device.readOperations),
-          ("write_iops", device.writeOperations),
-        ] {
-          settings.append(
-            Setting(file: "blkio.throttle.\(file)_device", value: "\(device.major):\(device.minor) \(value ?? 0)"))
+      let file = access("\(path)/blkio.bfq.weight", F_OK) == 0 ? "blkio.bfq.weight" : "blkio.weight"
+      var settings = [Setting(file: file, value: "\(limits.ioWeight ?? 100)", lifts: limits.ioWeight == nil)]
+      let rates: [(String, KeyPath<CgroupLimits.Device, UInt64?>)] = [
+        ("read_bps", \.readBytes), ("write_bps", \.writeBytes), ("read_iops", \.readOperations),
+        ("write_iops", \.writeOperations),
+      ]
+      for (name, value) in rates {
+        let file = "blkio.throttle.\(name)_device"
+        settings += devices(in: "\(path)/\(file)", notOf: limits).map {
+          Setting(file: file, value: "\($0.major):\($0.minor) 0", lifts: true)
+        }
+        settings += limits.devices.map {
+          Setting(file: file, value: "\($0.major):\($0.minor) \($0[keyPath: value] ?? 0)")
         }
       }
+      return settings
     }
-    return settings
+  }
+
+  /// The devices that a file has lines of, as `254:0 rbps=…` or `7:0 1048576`.
+  private static func devices(in file: String, notOf limits: CgroupLimits) -> [CgroupLimits.Device] {
+    let text = (try? readSmallFile(file, limit: 1 << 16)) ?? ""
+    return text.split(separator: "\n").compactMap { line in
+      let numbers = line.prefix { $0 != " " }.split(separator: ":").compactMap { UInt32($0) }
+      guard numbers.count == 2 else { return nil }
+      return CgroupLimits.Device(major: numbers[0], minor: numbers[1])
+    }.filter { found in !limits.devices.contains { $0.major == found.major && $0.minor == found.minor } }
   }
 
   private func set(_ setting: Setting, in place: Place, mustBe: Bool) throws(SystemError) {

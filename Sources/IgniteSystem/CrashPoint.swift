@@ -32,6 +32,29 @@ public enum CrashPoint: String, CaseIterable, Sendable {
   case volumeForgotten = "volume.forgotten"
   // Making the volumes of a new VM.
   case createVolumes = "create.volumes"
+  // Changing a VM that runs.
+  case stopRemembered = "stop.remembered"
+  case stopAsked = "stop.asked"
+  case supervisorStopping = "supervisor.stopping"
+  case pauseRemembered = "pause.remembered"
+  case supervisorPaused = "supervisor.paused"
+  case updateRemembered = "update.remembered"
+  // Processes and copies in it.
+  case execAsked = "exec.asked"
+  case copyAsked = "copy.asked"
+  case supervisorAsked = "supervisor.asked"
+  // Importing and removing an image.
+  case importDocuments = "import.documents"
+  case importDisk = "import.disk"
+  case importPlaced = "import.placed"
+  case importRecorded = "import.recorded"
+  case imageForgotten = "image.forgotten"
+  // Importing and removing a kernel.
+  case kernelPlaced = "kernel.placed"
+  case kernelRecorded = "kernel.recorded"
+  case kernelForgotten = "kernel.forgotten"
+  // Making a template.
+  case templateFrozen = "template.frozen"
 
   /// The variable's name.
   public static let variable = "IGNITE_CRASH_AT"

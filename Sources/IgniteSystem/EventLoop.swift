@@ -74,18 +74,21 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
   public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
 
   /// Runs `action` on the loop's thread, soon.
+  ///
+  /// The loop is woken under the lock: once it can take the action, that may stop it and release it.
   public func submit(_ action: @escaping @Sendable () -> Void) {
-    let first = state.withLock { state in
+    state.withLock { state in
       state.jobs.append(action)
-      return state.jobs.count == 1
+      if state.jobs.count == 1 { signal() }
     }
-    if first { signal() }
   }
 
   /// Ends the thread after what has been submitted; watches and timers are dropped.
   public func stop() {
-    state.withLock { $0.stopping = true }
-    signal()
+    state.withLock { state in
+      state.stopping = true
+      signal()
+    }
   }
 
   // MARK: On the loop's thread

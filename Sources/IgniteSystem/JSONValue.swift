@@ -71,6 +71,15 @@ public enum JSONValue: Sendable, Hashable, Codable {
     return nil
   }
 
+  /// A list's values; none for what is no list.
+  public var items: [JSONValue] {
+    if case .array(let values) = self { return values }
+    return []
+  }
+
+  /// An object's fields that are text.
+  public var texts: [String: String] { fields.compactMapValues(\.string) }
+
   public var bool: Bool? {
     if case .bool(let value) = self { return value }
     return nil
@@ -86,5 +95,16 @@ extension JSONValue {
   /// - Throws: DecodingError.
   public static func parse(_ bytes: [UInt8]) throws -> JSONValue {
     try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+  }
+}
+
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral,
+  ExpressibleByDictionaryLiteral
+{
+  public init(stringLiteral value: String) { self = .string(value) }
+  public init(booleanLiteral value: Bool) { self = .bool(value) }
+  public init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
+  public init(dictionaryLiteral elements: (String, JSONValue)...) {
+    self = .object(Dictionary(elements) { first, _ in first })
   }
 }

@@ -114,7 +114,7 @@ private func isPath(_ path: String, _ type: mode_t) -> Bool {
 }
 
 /// A small file whole, as text; `limit` bytes at most are read.
-func readSmallFile(_ path: String, limit: Int = 64 << 10) throws(SystemError) -> String {
+public func readSmallFile(_ path: String, limit: Int = 64 << 10) throws(SystemError) -> String {
   let file = try FileDescriptor.open(path, O_RDONLY)
   var content: [UInt8] = []
   var buffer = [UInt8](repeating: 0, count: 16 << 10)

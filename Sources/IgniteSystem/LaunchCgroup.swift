@@ -26,15 +26,65 @@ public struct Cgroup: Sendable, Equatable {
     guard !name.isEmpty, name.utf8.count <= 64,
       name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
     else { return .unavailable(reason: "\"\(name)\" is no name for a cgroup") }
-    guard let root = hierarchy() else { return .unavailable(reason: "no cgroup v2 hierarchy is mounted") }
-    for path in ["\(root)/ignite", "\(root)/ignite/\(name)"] where mkdir(path, 0o755) != 0 && errno != EEXIST {
+    let home: String
+    switch self.home() {
+    case .success(let path): home = path
+    case .failure(let reason): return .unavailable(reason: reason.text)
+    }
+    for path in [home, "\(home)/\(name)"] where mkdir(path, 0o755) != 0 && errno != EEXIST {
       return .unavailable(reason: "cannot make \(path): \(SystemError.text(of: errno))")
     }
-    let path = "\(root)/ignite/\(name)"
+    let path = "\(home)/\(name)"
     guard access("\(path)/cgroup.procs", W_OK) == 0 else {
       return .unavailable(reason: "cannot write to \(path)/cgroup.procs: \(SystemError.text(of: errno))")
     }
     return .created(Cgroup(path: path))
+  }
+
+  /// Why there is no place for cgroups.
+  struct NoHome: Error { var text: String }
+
+  /// Where this user's cgroups of VMs are: `ignite` at the root as root, and in the subtree that is his as an ordinary user to
+  /// whom systemd, or root, has delegated one (https://systemd.io/CGROUP_DELEGATION, "Delegation"). Blocking.
+  static func home() -> Result<String, NoHome> {
+    guard let root = hierarchy() else { return .failure(NoHome(text: "no cgroup v2 hierarchy is mounted")) }
+    guard getuid() != 0 else { return .success("\(root)/ignite") }
+    guard let own = try? readSmallFile("/proc/self/cgroup", limit: 1 << 16),
+      let delegated = delegated(
+        below: root, own: own, isOwn: { access("\($0)/cgroup.procs", W_OK) == 0 && access($0, W_OK) == 0 })
+    else {
+      return .failure(NoHome(text: "no cgroup is delegated to this user (systemd-run --user --scope delegates one)"))
+    }
+    return .success("\(delegated)/ignite")
+  }
+
+  /// The topmost cgroup above a process, or its own, that is the user's; nil where none is. A process is moved between cgroups
+  /// by who may write to one that is above both.
+  static func delegated(below root: String, own: String, isOwn: (String) -> Bool) -> String? {
+    // cgroups(7), /proc/PID/cgroup: `0::/path` is the one in the v2 hierarchy.
+    guard let line = own.split(separator: "\n").first(where: { $0.hasPrefix("0::/") }) else { return nil }
+    var path = root
+    for name in line.dropFirst(4).split(separator: "/") {
+      guard name != ".." else { return nil }
+      path += "/\(name)"
+      if isOwn(path) { return path }
+    }
+    return nil
+  }
+
+  /// Why this user's VMs can have no cgroups; nil where they can. Blocking.
+  public static func reasonForNone() -> String? {
+    if case .failure(let reason) = home() { return reason.text }
+    return nil
+  }
+
+  /// Where the cgroup of that name is to be; nil where there is no place. Blocking.
+  public static func place(of name: String) -> String? { (try? home().get()).map { "\($0)/\(name)" } }
+
+  /// The cgroup of that name, where there is one. Blocking.
+  public static func find(_ name: String) -> Cgroup? {
+    guard let path = place(of: name), access(path, F_OK) == 0 else { return nil }
+    return Cgroup(path: path)
   }
 
   /// Where the v2 hierarchy is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified beside v1; nil without one.

@@ -61,19 +61,22 @@ private final class JobQueue: Sendable {
 
   init(name: String) { self.name = name }
 
+  /// All of it under the lock: once the thread can take the job, the job may release whoever called this, and with that
+  /// the queue.
   func append(_ job: @escaping @Sendable () -> Void) {
-    let start = state.withLock { state in
+    state.withLock { state in
       state.jobs.append(job)
-      defer { state.started = true }
-      return !state.started
+      wake.signal()
+      if !state.started { startThread() }
+      state.started = true
     }
-    if start { startThread() }
-    wake.signal()
   }
 
   func close() {
-    state.withLock { $0.closed = true }
-    wake.signal()
+    state.withLock { state in
+      state.closed = true
+      wake.signal()
+    }
   }
 
   private func startThread() {

@@ -45,6 +45,8 @@ public struct CopyInRequest: Equatable, Sendable {
   public var isArchive = false
   /// Owners, set-ID bits and attributes as the archive has them; else all is root's.
   public var keepsOwners = false
+  /// Directories that are there stay as they are, whatever the archive says of them.
+  public var keepsDirectories = false
 
   public init(path: [UInt8]) { self.path = path }
 
@@ -56,6 +58,7 @@ public struct CopyInRequest: Equatable, Sendable {
     writer.put(18, flag: isDirectory)
     writer.put(19, flag: isArchive)
     writer.put(20, flag: keepsOwners)
+    writer.put(21, flag: keepsDirectories)
     return writer.bytes
   }
 
@@ -69,6 +72,7 @@ public struct CopyInRequest: Equatable, Sendable {
       case 18: isDirectory = try field.flag()
       case 19: isArchive = try field.flag()
       case 20: keepsOwners = try field.flag()
+      case 21: keepsDirectories = try field.flag()
       default: break
       }
     }

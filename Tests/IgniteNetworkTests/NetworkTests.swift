@@ -7,18 +7,22 @@ import Testing
 @Suite struct NetworkTests {
   /// A TCP socket that listens on a free port of the loopback, and the port.
   private func listener() throws -> (FileDescriptor, UInt16) {
-    let port = try PublishedPort.freePort(for: PublishedPort(address: "127.0.0.1", hostPort: nil, vmPort: 1))
     let socket = FileDescriptor(Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
     let result = withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket.number, $0, 16) }
     }
     try #require(result == 0)
     try retrying("listen") { Int(listen(socket.number, 1)) }
-    return (socket, port)
+    // The system has chosen one that nobody else had at that moment.
+    var length = socklen_t(16)
+    let named = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket.number, $0, &length) }
+    }
+    try #require(named == 0)
+    return (socket, UInt16(bigEndian: address.sin_port))
   }
 
   @Test func everyVMHasAnEthernetAddressOfItsOwn() {

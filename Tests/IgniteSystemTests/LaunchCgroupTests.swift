@@ -16,6 +16,17 @@ import Testing
     #expect(Cgroup.hierarchy(mountinfo: "x - cgroup2\n- cgroup2\n\n") == nil)
   }
 
+  @Test func whatIsDelegatedIsTheTopmostOfTheUsersOwn() {
+    let user = "/cg/user.slice/user-1000.slice/user@1000.service"
+    func delegated(_ own: String) -> String? {
+      Cgroup.delegated(below: "/cg", own: own) { $0 == user || $0.hasPrefix(user + "/") }
+    }
+    #expect(delegated("1:cpu:/\n0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope\n") == user)
+    #expect(delegated("0::/user.slice/user-1000.slice/session-3.scope\n") == nil)
+    #expect(delegated("0::/\n") == nil && delegated("") == nil && delegated("1:cpu:/user.slice") == nil)
+    #expect(Cgroup.delegated(below: "/cg", own: "0::/../../x") { _ in true } == nil)
+  }
+
   @Test func aNameCannotLeaveItsPlace() {
     for name in ["", "..", "a/b", "a b", "ä", String(repeating: "a", count: 65)] {
       #expect(Cgroup.create(name).cgroup == nil)

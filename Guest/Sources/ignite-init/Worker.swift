@@ -73,7 +73,8 @@ enum Worker {
         }
         // The contents of a directory leave the one that they go to as it is.
         try unpacker.unpack(
-          entry, at: base + names, linkTarget: link, keepsExisting: keepsTop && names.isEmpty && target.name.isEmpty
+          entry, at: base + names, linkTarget: link,
+          keepsExisting: request.keepsDirectories || (keepsTop && names.isEmpty && target.name.isEmpty)
         ) { buffer throws(ArchiveError) in try reader.read(into: buffer) }
       }
       try unpacker.finish()

@@ -21,7 +21,7 @@ struct QEMUArguments {
     /// The descriptor at `Place.memory`, which is written to: the machine is to be frozen.
     case shared
     /// The descriptor at `Place.memory`, of which the machine has a copy, page by page as it writes; its devices' state
-    /// comes by `Place.state`.
+    /// comes by `Place.state`. A machine that reclaims memory has the file for itself.
     case thawed
   }
 
@@ -90,7 +90,7 @@ struct QEMUArguments {
       ["-object", "memory-backend-memfd,id=memory,size=\(configuration.memoryBytes >> 20)M,share=on"]
     case .own: []
     case .shared: object(share: "on")
-    case .thawed: object(share: "off") + ["-incoming", "defer"]
+    case .thawed: object(share: configuration.reclaimsMemory == true ? "on" : "off") + ["-incoming", "defer"]
     }
   }
 
@@ -179,9 +179,9 @@ struct QEMUArguments {
   }
 
   /// QEMU gives reported pages back by punching holes into the memory's file, however it is mapped: of a template, into the
-  /// memory of all its clones. Theirs is sealed against it, so the report would be in vain.
+  /// memory of all its clones. Theirs is sealed against it, so the report would be in vain, but where a clone has a copy.
   private var helpers: [String] {
-    let reporting = memory == .own ? "on" : "off"
+    let reporting = memory == .own || configuration.reclaimsMemory == true ? "on" : "off"
     return [
       "-device", "virtio-rng-device", "-device",
       "virtio-balloon-device,free-page-reporting=\(reporting),deflate-on-oom=on",

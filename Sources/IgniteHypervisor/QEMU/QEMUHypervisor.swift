@@ -68,10 +68,21 @@ public final class QEMUHypervisor: Hypervisor {
     _ frozen: FrozenMachine, _ configuration: MachineConfiguration, network: NetworkAttachment,
     confinement: MachineConfinement, whenListening: @Sendable () async -> Void
   ) async throws(HypervisorError) -> any Machine {
-    try await run(
+    let shared = frozen.memory
+    let memory: FileDescriptor
+    if configuration.reclaimsMemory == true {
+      do throws(SystemError) {
+        memory = try await ThreadExecutor.run { () throws(SystemError) in try TemplateMemory.duplicate(shared) }
+      } catch {
+        throw HypervisorError(error)
+      }
+    } else {
+      memory = shared
+    }
+    return try await run(
       configuration, network: network, confinement: confinement, memory: .thawed,
       descriptors: [
-        .init(source: frozen.memory.number, place: QEMUArguments.Place.memory),
+        .init(source: memory.number, place: QEMUArguments.Place.memory),
         .init(source: frozen.state.number, place: QEMUArguments.Place.state),
       ], whenListening: whenListening)
   }

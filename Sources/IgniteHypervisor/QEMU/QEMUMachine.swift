@@ -4,28 +4,15 @@ internal import Synchronization
 
 /// A machine that QEMU runs.
 final class QEMUMachine: Machine {
-  /// Its process: a child, or one that another supervisor started.
-  enum Process: Sendable {
-    case child(LaunchedProcess)
-    case other(ProcessHandle)
-
-    var handle: ProcessHandle {
-      switch self {
-      case .child(let process): process.handle
-      case .other(let handle): handle
-      }
-    }
-  }
-
   let events: AsyncStream<MachineEvent>
   private let loop: EventLoop
   let configuration: MachineConfiguration
-  private let process: Process
+  private let process: MachineProcess
   let control: QMPClient
   private let errors: ErrorTail
   private let reason: ShutdownReason
 
-  init(loop: EventLoop, configuration: MachineConfiguration, process: Process) {
+  init(loop: EventLoop, configuration: MachineConfiguration, process: MachineProcess) {
     self.loop = loop
     self.configuration = configuration
     self.process = process
@@ -104,13 +91,7 @@ final class QEMUMachine: Machine {
   }
 
   func ended() async -> MachineEnd {
-    let status: ProcessEnd?
-    switch process {
-    case .child(let child): status = await child.exited(on: loop)
-    case .other(let handle):
-      await handle.ended(on: loop)
-      status = nil
-    }
+    let status = await process.ended(on: loop)
     let diagnosis = await errors.whole()
     await control.close()
     return MachineEnd(exitStatus: status, reason: reason.value.withLock { $0 }, diagnosis: diagnosis)

@@ -110,7 +110,7 @@ public enum TemplateKeeper {
     let told = FileDescriptor(3)
     guard let arguments = Arguments(words), fcntl(3, F_SETFD, FD_CLOEXEC) == 0 else { return 1 }
     do throws(HypervisorError) {
-      guard let lock = try system({ () throws(SystemError) in try TemplateLock.take(arguments.lock) }) else {
+      guard let lock = try system({ () throws(SystemError) in try PassingLock.take(arguments.lock) }) else {
         // Another one is at it: who started us waits for its socket.
         return waitForOther(arguments)
       }
@@ -136,7 +136,7 @@ public enum TemplateKeeper {
   private static func waitForOther(_ arguments: Arguments) -> Int32 {
     for _ in 0..<1000 {
       if (try? UnixSocket.connect(arguments.socket)) != nil { return 0 }
-      if let lock = try? TemplateLock.take(arguments.lock) {
+      if let lock = try? PassingLock.take(arguments.lock) {
         lock.release()
         return 1
       }
@@ -180,7 +180,7 @@ public enum TemplateKeeper {
 
   /// Until nobody has had a lease for long enough, or until the template is removed: clones have its memory mapped, and go
   /// on without a keeper.
-  private static func serve(_ arguments: Arguments, _ held: Held, _ listener: FileDescriptor, _ lock: TemplateLock) {
+  private static func serve(_ arguments: Arguments, _ held: Held, _ listener: FileDescriptor, _ lock: PassingLock) {
     // Some stay free: a connection that cannot be taken would wake this loop for ever.
     let mostLeases = openFiles() - 32
     let removal = watchRemoval(of: arguments.directory)
@@ -231,7 +231,7 @@ public enum TemplateKeeper {
   }
 
   /// For `template ls`; always of the same length, so that no reader sees a half.
-  private static func write(leases: Int, to lock: TemplateLock) {
+  private static func write(leases: Int, to lock: PassingLock) {
     func padded(_ number: Int) -> String { String(repeating: " ", count: max(0, 10 - "\(number)".count)) + "\(number)" }
     let text = Array("\(padded(Int(getpid()))) \(padded(leases))\n".utf8)
     _ = pwrite(lock.descriptor.number, text, text.count, 0)

@@ -10,7 +10,7 @@ extension TemplateStore {
     let key = identity.key
     do throws(SystemError) {
       if mkdir(directory, 0o700) != 0, errno != EEXIST { throw SystemError("make the directory \(directory)") }
-      guard let lock = try TemplateLock.take(lockPath(key)) else { return nil }
+      guard let lock = try PassingLock.take(lockPath(key)) else { return nil }
       if access(path(key), F_OK) == 0 {
         if (try? TemplateRecord.read(path(key), key: key)) != nil || (try? drop(key)) == nil {
           lock.release()
@@ -55,44 +55,18 @@ extension TemplateStore {
     for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] {
       if name.hasPrefix(".remove-") { try? FileTree.remove("\(directory)/\(name)") }
       if name.hasPrefix(".new-"), let key = TemplateKey(String(name.dropFirst(5))),
-        let lock = try? TemplateLock.take(lockPath(key))
+        let lock = try? PassingLock.take(lockPath(key))
       {
         try? FileTree.remove("\(directory)/\(name)")
         lock.release()
       }
       if name.hasSuffix(".lock"), TemplateKey(String(name.dropLast(5))) != nil {
-        (try? TemplateLock.take("\(directory)/\(name)"))?.release()
+        (try? PassingLock.take("\(directory)/\(name)"))?.release()
       }
       if name.hasSuffix(".failed"), let key = TemplateKey(String(name.dropLast(7))), !isTried(key) {
         unlink("\(directory)/\(name)")
       }
     }
-  }
-}
-
-/// The lock of whoever makes a template, or keeps its memory; its file is there only while somebody holds it, or died with it.
-struct TemplateLock: Sendable {
-  private let path: String
-  private let lock: FileLock
-
-  /// nil where another holds it.
-  static func take(_ path: String) throws(SystemError) -> TemplateLock? {
-    while let lock = try FileLock.tryLock(path) {
-      // Its last holder deletes the file: a lock on a deleted one is worth nothing.
-      var here = stat()
-      var there = stat()
-      if fstat(lock.descriptor.number, &here) == 0, lstat(path, &there) == 0, here.st_ino == there.st_ino {
-        return TemplateLock(path: path, lock: lock)
-      }
-    }
-    return nil
-  }
-
-  var descriptor: FileDescriptor { lock.descriptor }
-
-  func release() {
-    unlink(path)
-    lock.unlock()
   }
 }
 
@@ -104,10 +78,10 @@ public final class TemplateMaking: Sendable {
   private let identity: TemplateIdentity
   private let workspace: String
   /// nil once it is over.
-  private let lock: Mutex<TemplateLock?>
+  private let lock: Mutex<PassingLock?>
 
   init(
-    store: TemplateStore, identity: TemplateIdentity, memory: FileDescriptor, workspace: String, lock: TemplateLock
+    store: TemplateStore, identity: TemplateIdentity, memory: FileDescriptor, workspace: String, lock: PassingLock
   ) {
     self.store = store
     self.identity = identity

@@ -14,12 +14,37 @@ enum TemplateMemory {
   /// does not depend on where the file system has holes.
   /// - Returns: the digest in hexadecimal digits.
   static func copy(_ source: FileDescriptor, to target: FileDescriptor? = nil) throws(SystemError) -> String {
-    var info = stat()
-    try retrying("look at a template's memory") { Int(fstat(source.number, &info)) }
-    let size = Int64(info.st_size)
+    let size = try size(of: source)
     if let target { try retrying("extend a template's memory") { Int(ftruncate(target.number, off_t(size))) } }
     var hash = SHA256()
     put(UInt64(size), into: &hash)
+    try forEachPiece(of: source, size: size) { (piece, position) throws(SystemError) in
+      try take(piece, at: position, &hash, target)
+    }
+    return TemplateDigest.hex(hash.finalize())
+  }
+
+  /// A copy in memory that is nobody else's, and not sealed. Blocking.
+  static func duplicate(_ source: FileDescriptor) throws(SystemError) -> FileDescriptor {
+    let target = try MemoryFile.make("ignite-memory")
+    let size = try size(of: source)
+    try retrying("extend a VM's memory") { Int(ftruncate(target.number, off_t(size))) }
+    try forEachPiece(of: source, size: size) { (piece, position) throws(SystemError) in
+      try write(piece, to: target, at: position)
+    }
+    return target
+  }
+
+  private static func size(of file: FileDescriptor) throws(SystemError) -> Int64 {
+    var info = stat()
+    try retrying("look at a template's memory") { Int(fstat(file.number, &info)) }
+    return Int64(info.st_size)
+  }
+
+  /// What is no hole, at most a mebibyte at once, which begins at a page.
+  private static func forEachPiece(
+    of source: FileDescriptor, size: Int64, _ body: (UnsafeRawBufferPointer, Int64) throws(SystemError) -> Void
+  ) throws(SystemError) {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: pieceSize, alignment: 4096)
     defer { buffer.deallocate() }
     var position: Int64 = 0
@@ -32,14 +57,13 @@ enum TemplateMemory {
       while position < (end < 0 ? size : end) {
         // To the next multiple of the piece's size, so that pieces begin alike wherever data does.
         let aligned = (position / Int64(pieceSize) + 1) * Int64(pieceSize)
-        let wanted = Int(min(aligned, size) - position)
+        let wanted = Int(min(aligned, end < 0 ? size : min(size, (end + 4095) & ~4095)) - position)
         let count = try read(source, buffer, wanted, at: position)
         guard count > 0 else { break }
-        try take(UnsafeRawBufferPointer(rebasing: buffer[0..<count]), at: position, &hash, target)
+        try body(UnsafeRawBufferPointer(rebasing: buffer[0..<count]), position)
         position += Int64(count)
       }
     }
-    return TemplateDigest.hex(hash.finalize())
   }
 
   private static func read(
@@ -67,17 +91,20 @@ enum TemplateMemory {
       if !isZero(bytes) {
         put(UInt64(position + Int64(page)), into: &hash)
         hash.update(bufferPointer: bytes)
-        if let target {
-          var done = 0
-          while done < bytes.count {
-            let place = off_t(position + Int64(page + done))
-            done += try retrying("write a template's memory") {
-              pwrite(target.number, bytes.baseAddress.map { $0 + done }, bytes.count - done, place)
-            }
-          }
-        }
+        if let target { try write(bytes, to: target, at: position + Int64(page)) }
       }
       page = end
+    }
+  }
+
+  private static func write(
+    _ bytes: UnsafeRawBufferPointer, to target: FileDescriptor, at position: Int64
+  ) throws(SystemError) {
+    var done = 0
+    while done < bytes.count {
+      done += try retrying("write a machine's memory") {
+        pwrite(target.number, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(position + Int64(done)))
+      }
     }
   }
 

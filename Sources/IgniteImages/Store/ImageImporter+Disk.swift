@@ -19,6 +19,7 @@ extension ImageImporter {
     unlink(partial)
     do throws(ImageError) {
       try await build(partial, resolved, config, from: source, progress)
+      CrashPoint.pass(.importDisk)
       try await blocking { () throws(ImageError) in
         if rename(partial, target) != 0 { throw .system("make", target) }
         if store.syncs { try syncDirectory(store.disks) }

@@ -50,6 +50,7 @@ public struct ImageImporter: Sendable {
     defer { lease.release() }
     try await putDocuments(resolved)
     let config = try await configuration(resolved, from: source, platform: platform)
+    CrashPoint.pass(.importDocuments)
     progress(.resolved(layers: resolved.manifest.layers))
 
     let chainID = ChainID.of(config.diffIDs)
@@ -72,7 +73,9 @@ public struct ImageImporter: Sendable {
       layers: resolved.manifest.layers, size: resolved.manifest.layersSize,
       platform: config.os.isEmpty || config.architecture.isEmpty ? platform : config.platform, config: config,
       created: config.created)
+    CrashPoint.pass(.importPlaced)
     try await record(image)
+    CrashPoint.pass(.importRecorded)
     progress(.done(image))
     return image
   }

@@ -104,7 +104,7 @@ public final class ProcessSession: @unchecked Sendable {
         loop.submit { self.connection.send(.credit(stream: self.stream, channel: channel, bytes: count)) }
       }
     case .credit:
-      inputCredit += Int(min(frame.number ?? 0, UInt32(Wire.initialCredit)))
+      inputCredit = min(inputCredit + Int(frame.number ?? 0), Wire.initialCredit)
       sendHeldInput()
     case .exit:
       Timeline.mark("exit")

@@ -110,7 +110,8 @@ public actor SpawnClient {
     return session
   }
 
-  private func ask(_ payload: [UInt8]) async throws -> Response {
+  private func ask(_ request: [UInt8]) async throws -> Response {
+    let payload = RequestID.signed(request)
     guard let connection else { throw SupervisorGone(reason: closedReason) }
     lastStream += 1
     let stream = lastStream
@@ -156,8 +157,8 @@ public actor SpawnClient {
 }
 
 /// The supervisor closed the connection before it answered.
-struct SupervisorGone: UserFacingError {
+public struct SupervisorGone: UserFacingError {
   let reason: String?
-  var message: String { "the VM's supervisor is gone" + (reason.map { " (\($0))" } ?? "") }
-  var advice: String? { "look with `ignite ps -a` at what became of the VM" }
+  public var message: String { "the VM's supervisor is gone" + (reason.map { " (\($0))" } ?? "") }
+  public var advice: String? { "look with `ignite ps -a` at what became of the VM" }
 }
