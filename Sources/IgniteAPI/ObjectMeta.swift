@@ -15,6 +15,12 @@ public struct ObjectMeta: Codable, Equatable, Sendable {
   public var creationTimestamp: Date = Date(timeIntervalSince1970: 0)
   public var labels: [String: String]?
   public var annotations: [String: String]?
+  /// What it belongs to: it goes with the last of them.
+  public var ownerReferences: [ObjectReference]?
+  /// Who has something to take away before it may go.
+  public var finalizers: [String]?
+  /// Since when it is to go.
+  public var deletionTimestamp: Date?
 
   public init(name: String, namespace: String? = "default", labels: [String: String]? = nil) {
     self.name = name
@@ -24,6 +30,31 @@ public struct ObjectMeta: Codable, Equatable, Sendable {
 
   /// The UID's first 12 digits, as lists show it.
   public var shortUID: String { String(uid.prefix(12)) }
+
+  /// The title of what it belongs to.
+  public var ownerTitle: String? { ownerReferences?.first?.title }
+}
+
+/// What an object is known by, where another speaks of it.
+public struct ObjectReference: Codable, Hashable, Sendable {
+  public var kind: String
+  public var name: String
+  public var uid: String
+
+  public init(kind: String, name: String, uid: String) {
+    self.kind = kind
+    self.name = name
+    self.uid = uid
+  }
+
+  /// `VM/web`.
+  public var title: String { "\(kind)/\(name)" }
+
+  /// Kind and name of a title; nil for what is none.
+  public static func parts(ofTitle title: String) -> (kind: String, name: String)? {
+    let parts = title.split(separator: "/", maxSplits: 1).map(String.init)
+    return parts.count == 2 ? (parts[0], parts[1]) : nil
+  }
 }
 
 /// The group and version that objects are written in.

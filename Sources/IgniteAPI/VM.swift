@@ -49,6 +49,8 @@ public struct VMSpec: Codable, Equatable, Sendable {
     public var args: [String]?
     /// KEY=VALUE each, over the image's.
     public var env: [String] = []
+    /// Variables of ConfigMaps and Secrets; those of `env` come over them.
+    public var envFrom: [ConfigVariables]?
     public var workingDir: String?
     public var user: String?
     public var tty = false
@@ -167,10 +169,17 @@ public struct VMSpec: Codable, Equatable, Sendable {
   public var stopTimeout: Int?
   /// Its kernel boots at every start, rather than to be thawed from a template (`--cold`).
   public var cold: Bool?
+  /// What its guest frees is given back to the host, also where it starts from a template, of which it then has a whole
+  /// copy (`--reclaim-memory`). One that starts cold always gives it back.
+  public var reclaimMemory: Bool?
   /// Its share of the host's processors and disks.
   public var limits: Limits?
+  /// What becomes of a change that cannot be made in place; nil is `InPlace`.
+  public var updatePolicy: UpdatePolicy?
   /// Disks, directories and memory at places of its file system, outer ones before those inside them.
   public var volumes: [VolumeMount]?
+  /// Single files that it is given at each start.
+  public var files: [GivenFile]?
 
   public init(image: Image) { self.image = image }
 }
@@ -208,6 +217,13 @@ public enum BootMode: String, Codable, Sendable, CaseIterable {
 public enum HypervisorChoice: String, Codable, Sendable, CaseIterable {
   case auto = "Auto"
   case qemu = "QEMU"
+}
+
+public enum UpdatePolicy: String, Codable, Sendable, CaseIterable {
+  /// What cannot be changed in place stays as it is, and is told.
+  case inPlace = "InPlace"
+  /// The VM is removed with its disk, and made anew.
+  case replace = "Replace"
 }
 
 public enum DesiredState: String, Codable, Sendable, CaseIterable {

@@ -82,6 +82,8 @@ public struct VMStatus: Codable, Equatable, Sendable {
   public var template: String?
   /// The host's user that the VM runs as; nil for the caller's own.
   public var userID: UInt32?
+  /// Which ConfigMaps and Secrets the last start was given something of, by title: UID and generation.
+  public var configs: [String: String]?
   /// Bytes of the journal that are folded in.
   public var journalOffset: UInt64 = 0
 

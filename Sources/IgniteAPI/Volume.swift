@@ -86,6 +86,8 @@ public struct VolumeMount: Codable, Equatable, Sendable {
   /// A block device of the host, with a file system on it.
   public var blockDevice: Path?
   public var tmpfs: Temporary?
+  public var configMap: ConfigFiles?
+  public var secret: ConfigFiles?
 
   public init(mountPath: String, readOnly: Bool = false) {
     self.mountPath = mountPath
