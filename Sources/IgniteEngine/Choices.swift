@@ -12,6 +12,9 @@ struct AcceleratorChoice: Sendable {
   /// The host's, which an emulated guest is told.
   var timestampCounterKilohertz: UInt64?
 
+  /// Of what has no processors.
+  static let none = AcceleratorChoice(accelerator: .tcg, timestampCounterKilohertz: nil)
+
   /// - Parameters:
   ///   - wanted: `kvm` or `tcg`; nil takes KVM where it can run a guest, and says once where it cannot.
   static func make(_ wanted: String?, paths: Paths, notify: Engine.Notify) async throws -> AcceleratorChoice {

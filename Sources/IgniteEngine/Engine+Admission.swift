@@ -8,23 +8,27 @@ extension Engine {
   /// Refuses a VM whose memory, with that of all that run, is more than the host has: what does not fit makes the host end
   /// processes at random, long after the start.
   func admit(_ vm: VM) async throws {
-    guard !configuration.resources.overcommit, let host = Self.hostMemory else { return }
+    // What has no machine has no memory.
+    guard driver == .qemu, !configuration.resources.overcommit, let host = Self.hostMemory else { return }
     let wanted = vm.spec.resources.memory.bytes
     var running: UInt64 = 0
     var count = 0
-    for object in try await store.list(kind: VM.kind) where object.uid != vm.metadata.uid {
-      let other = try Self.vm(of: object)
-      guard other.status.phase.isActive, FileLock.isHeld(paths.vmLock(other.metadata.uid)) else { continue }
-      running += other.spec.resources.memory.bytes
+    let others = try await store.columns(
+      kind: VM.kind, spec: ["$.resources.memory"], status: ["$.phase", "$.hypervisor"])
+    for other in others where other.uid != vm.metadata.uid && !Self.isNothing(hypervisor: other.values[2]) {
+      guard let phase = other.values[1].flatMap(VMPhase.init(rawValue:)), phase.isActive,
+        let memory = other.values[0].flatMap(ByteQuantity.init(manifest:)), FileLock.isHeld(paths.vmLock(other.uid))
+      else { continue }
+      running += memory.bytes
       count += 1
     }
     guard running + wanted > host else { return }
-    let others =
+    let reason =
       count == 0
       ? "" : ", and \(count == 1 ? "1 VM that runs has" : "\(count) VMs that run have") \(Self.text(running)) of them"
     throw EngineError(
       .unavailable,
-      "the VM \"\(vm.metadata.name)\" of \(Self.text(wanted)) does not fit: the host has \(Self.text(host))\(others)",
+      "the VM \"\(vm.metadata.name)\" of \(Self.text(wanted)) does not fit: the host has \(Self.text(host))\(reason)",
       advice: "stop some, give it less (-m), or set resources.overcommit: true in the configuration")
   }
 

@@ -113,6 +113,7 @@ extension Engine {
       request,
       ProcessStreams(
         input: input?.number, output: output?.number ?? null.number, errors: errors.write.number))
+    CrashPoint.pass(.copyAsked)
     async let said = ThreadExecutor.run { Complaints.read(errors.read) }
     async let here = ThreadExecutor.run { () -> Result<CopyResult, any Error> in
       var result = CopyResult(bytes: 0, complaints: [])

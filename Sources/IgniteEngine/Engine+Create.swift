@@ -39,36 +39,12 @@ extension Engine {
         advice: "choose another, or remove that one: ignite rm \(name)")
     }
     let kernel = try await kernel(request.kernel)
-    var image = try await image(request.image, pull: request.pull, platform: request.platform, progress: progress)
-    try Task.checkCancellation()
+    var (image, spec) = try await resolve(request, kernel: kernel, notify: notify, progress: progress)
     Timeline.mark("resolve")
-
-    var spec = VMSpec(image: VMSpec.Image(oci: image.name, pullPolicy: request.pull))
-    spec.kernel = request.kernel.map { _ in VMSpec.Kernel(oci: kernel.name) }
-    spec.resources = request.resources
-    spec.process = request.process
-    try await decideBoot(&spec, image: image)
-    spec.hostname = request.hostname
-    spec.autoRemove = request.autoRemove
-    spec.restart = request.restart.policy == .never ? nil : request.restart
-    spec.health = request.health
-    spec.logs = request.logs
-    if request.health?.endsUnhealthy == true, spec.restart == nil {
-      throw EngineError(
-        .invalidArgument, "--restart-unhealthy needs a restart policy", advice: "give one: --restart on-failure")
-    }
-    spec.limits = try request.limits.map(checked)
-    spec.stopSignal = request.stopSignal
-    spec.stopTimeout = request.stopTimeout
-    spec.cold = request.cold ? true : nil
-    spec.volumes = try await mounts(request.volumes, image: image.config.config)
-    if !VolumeMount.shares(of: spec.volumes).isEmpty { announceShares(notify) }
-    spec.state = .stopped
-    spec.network.ports = try ports(request.ports)
     // What it will run is decided at every start; that it can be decided is checked now.
     let process = try ProcessPlanner(spec: spec, image: image.config.config, hostname: "vm").process()
 
-    let spare =
+    var spare =
       spares
       ? try await claimSpare(
         spec, image: image, kernel: kernel, isMachine: process.machine, accelerator: request.accelerator, notify: notify
@@ -76,11 +52,11 @@ extension Engine {
       : nil
     var remembered = try await remember(spec, image: image, request: request, uid: spare?.uid)
     while remembered == nil {
-      // It was removed between the look at its record and now.
-      image = try await self.image(
-        request.image, pull: request.pull == .never ? .never : .missing, progress: progress)
-      try Task.checkCancellation()
-      remembered = try await remember(spec, image: image, request: request, uid: spare?.uid)
+      // The image was removed between the look at its record and now; the spare was made of it.
+      spare?.claim.abandon()
+      spare = nil
+      (image, spec) = try await resolve(request, kernel: kernel, again: true, notify: notify, progress: progress)
+      remembered = try await remember(spec, image: image, request: request, uid: nil)
     }
     guard let vm = remembered else { throw CancellationError() }
     Timeline.mark("store")
@@ -101,14 +77,57 @@ extension Engine {
     }
   }
 
+  /// The image, imported where it is not here, and the spec of the VM that is made of it.
+  /// - Parameter again: it was here, and has gone meanwhile.
+  private func resolve(
+    _ request: VMRequest, kernel: ImportedKernel, again: Bool = false, notify: Notify,
+    progress: @escaping @Sendable (ImportProgress) -> Void
+  ) async throws -> (ImportedImage, VMSpec) {
+    let pull: PullPolicy = !again ? request.pull : request.pull == .never ? .never : .missing
+    let image = try await image(
+      request.image, pull: pull, platform: request.platform, progress: progress)
+    try Task.checkCancellation()
+    var spec = VMSpec(image: VMSpec.Image(oci: image.name, pullPolicy: request.pull))
+    spec.kernel = request.kernel.map { _ in VMSpec.Kernel(oci: kernel.name) }
+    spec.resources = request.resources
+    spec.process = request.process
+    try await decideBoot(&spec, image: image)
+    spec.hostname = request.hostname
+    spec.autoRemove = request.autoRemove
+    spec.restart = request.restart.policy == .never ? nil : request.restart
+    spec.health = request.health
+    spec.logs = request.logs
+    if request.health?.endsUnhealthy == true, spec.restart == nil {
+      throw EngineError(
+        .invalidArgument, "--restart-unhealthy needs a restart policy", advice: "give one: --restart on-failure")
+    }
+    spec.limits = try request.limits.map(checked)
+    spec.stopSignal = request.stopSignal
+    spec.stopTimeout = request.stopTimeout
+    spec.cold = request.cold ? true : nil
+    spec.reclaimMemory = request.reclaimMemory ? true : nil
+    spec.updatePolicy = request.updatePolicy
+    try Self.check(request.files, request.volumes, request.process.envFrom)
+    spec.files = request.files
+    spec.volumes = try await mounts(request.volumes, image: image.config.config)
+    if !VolumeMount.shares(of: spec.volumes).isEmpty { announceShares(notify) }
+    spec.state = .stopped
+    spec.network.ports = try ports(request.ports)
+    return (image, spec)
+  }
+
   /// Images of Weave's kind boot as machines: they carry an init, and say nothing but a bare shell.
   private func decideBoot(_ spec: inout VMSpec, image: ImportedImage) async throws {
     guard ProcessPlanner.saysBareShell(spec.process, image.config.config) else { return }
     let disk = "\(paths.data)/disks/\(image.disk)"
-    let found = try await ThreadExecutor.run { () throws(ImageError) in
-      try BaseDiskProbe.firstProgram(of: ProcessPlanner.inits, on: disk)
+    let looked = await Result.awaiting {
+      try await ThreadExecutor.run { () throws(ImageError) in
+        try BaseDiskProbe.firstProgram(of: ProcessPlanner.inits, on: disk)
+      }
     }
-    guard let found else { return }
+    // A disk that has just been removed: whoever remembers the VM sees that, and resolves the image again.
+    if case .failure = looked, !hasDisk(image) { return }
+    guard let found = try looked.get() else { return }
     spec.process.boot = .machine
     if found != ProcessPlanner.inits[0] { spec.process.command = [found] }
   }
@@ -192,10 +211,12 @@ extension Engine {
     var attempts = 0
     while true {
       attempts += 1
-      let object = StoredObject(
+      var object = StoredObject(
         kind: VM.kind, namespace: "default", name: request.name ?? ObjectName.random(),
         uid: uid ?? ObjectName.makeUID(),
-        created: Date(), labels: request.labels, spec: try Self.encode(spec), status: try Self.encode(status))
+        created: Date(), labels: request.labels, annotations: request.annotations, spec: try Self.encode(spec),
+        status: try Self.encode(status))
+      object.owners = request.owners
       do {
         return try Self.vm(of: try await store.create(object))
       } catch let error as StoreError where error.code == .alreadyExists {
@@ -224,7 +245,9 @@ extension Engine {
         }
         CrashPoint.pass(.createDirectories)
         try record.write(to: URL(filePath: imagePath))
-        try WritableDisk.create(path: disk, size: size, label: "ignite-overlay")
+        // Last, and under its name once it is whole: a VM that has it can be started.
+        try WritableDisk.create(path: disk + ".new", size: size, label: "ignite-overlay")
+        guard rename(disk + ".new", disk) == 0 else { throw SystemError("name the disk \(disk)") }
         CrashPoint.pass(.createDisk)
       } catch {
         guard let full = ImageError.wantOfSpace(error) else { throw error }

@@ -3,7 +3,7 @@ internal import Glibc
 internal import IgniteAPI
 internal import IgniteStore
 internal import IgniteSupervisor
-internal import IgniteSystem
+public import IgniteSystem
 
 /// Which events are wanted.
 public struct EventRequest: Sendable {
@@ -17,6 +17,7 @@ public struct EventRequest: Sendable {
   /// Names, or beginnings of UIDs.
   public var vms: Set<String> = []
   public var images: Set<String> = []
+  public var requests: Set<RequestID> = []
 
   public init() {}
 
@@ -29,6 +30,7 @@ public struct EventRequest: Sendable {
     guard actions.isEmpty || actions.contains(event.action) || actions.contains(base) else { return false }
     let image = event.type == "image" ? event.id : event.attributes["image"] ?? ""
     guard images.isEmpty || images.contains(image) else { return false }
+    guard requests.isEmpty || event.request.map(requests.contains) ?? false else { return false }
     guard !vms.isEmpty else { return true }
     return event.type == "vm"
       && vms.contains { event.attributes["name"] == $0 || ($0.utf8.count >= 4 && event.id.hasPrefix($0)) }
@@ -40,8 +42,10 @@ extension Engine {
 
   /// Notes something that an operation has done; no operation fails for it.
   func note(_ event: Event) async {
-    let log = eventLog
-    await ThreadExecutor.run { log.append([event]) }
+    var event = event
+    event.request = RequestID.current
+    let (log, noted) = (eventLog, event)
+    await ThreadExecutor.run { log.append([noted]) }
   }
 
   static func attributes(of vm: VM) -> [String: String] {
@@ -51,11 +55,10 @@ extension Engine {
   /// What a VM's journal has told, taken over before it goes with the VM.
   func keepEvents(of vm: VM) async {
     let (log, path) = (eventLog, paths.journal(vm.metadata.uid))
-    await ThreadExecutor.run {
-      var events = Self.events(of: vm, journal: path, from: 0)
-      events.append(Event("vm", "destroy", id: vm.metadata.uid, attributes: Self.attributes(of: vm)))
-      log.append(events)
-    }
+    var end = Event("vm", "destroy", id: vm.metadata.uid, attributes: Self.attributes(of: vm))
+    end.request = RequestID.current
+    let last = end
+    await ThreadExecutor.run { log.append(Self.events(of: vm, journal: path, from: 0) + [last]) }
   }
 
   /// Calls `body` for each event, oldest first; with `follow` until the task is cancelled or `until` has come.

@@ -29,6 +29,10 @@ extension Engine {
     let image = try imageOfVM(vm.metadata.uid)
     let hostname = vm.spec.hostname ?? vm.metadata.shortUID
     var spec = vm.spec
+    if spec.process.envFrom?.isEmpty == false {
+      // What it was given at its start, whatever stands there by now.
+      spec.process.env = try SpawnPlan.read(path: paths.plan(vm.metadata.uid)).process.environment
+    }
     spec.process.env += exec.environment
     spec.process.tty = exec.tty
     let process = try ProcessPlanner(spec: spec, image: image.config.config, hostname: hostname).process()

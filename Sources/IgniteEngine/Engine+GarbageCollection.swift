@@ -58,7 +58,30 @@ extension Engine {
       if !dryRun { try await store.release(pool: "users", owner: owner) }
     }
     if !dryRun { try await sweepSpares() }
-    return leftovers + (try await abandonedFiles(dryRun: dryRun))
+    return leftovers + (try await abandonedSources(dryRun: dryRun)) + (try await abandonedFiles(dryRun: dryRun))
+  }
+
+  /// What was fetched from sources that are gone.
+  private func abandonedSources(dryRun: Bool) async throws -> [Leftover] {
+    let folder = "\(paths.data)/sources"
+    let names = try await ThreadExecutor.run { () throws -> [String] in
+      (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    }
+    var known: Set<String> = []
+    for kind in GitOps.sources { known.formUnion(try await store.list(kind: kind).map(\.uid)) }
+    var leftovers: [Leftover] = []
+    for name in names.sorted()
+    where name.utf8.count == 16 && name.utf8.allSatisfy(\.isHexadecimalDigit) && !known.contains(name) {
+      leftovers.append(Leftover(kind: .files, name: "sources/\(name)", detail: "of a source that is gone"))
+      if !dryRun { try await removeSourceFiles(name) }
+    }
+    return leftovers
+  }
+
+  /// Removes what was fetched from a source.
+  public func removeSourceFiles(_ uid: String) async throws {
+    let folder = paths.sourceArtifacts(uid)
+    try await ThreadExecutor.run { () throws -> Void in try FileTree.remove(folder) }
   }
 
   // MARK: VMs without an object
@@ -121,6 +144,14 @@ extension Engine {
 
   // MARK: Files
 
+  /// Locks of objects whose holder died: empty files, which are taken away without a word.
+  private static func removeObjectLocks(_ paths: Paths) {
+    for entry in (try? FileManager.default.contentsOfDirectory(atPath: "\(paths.run)/vms")) ?? []
+    where entry.utf8.first.map({ (65...90).contains($0) }) == true {
+      (try? PassingLock.take("\(paths.run)/vms/\(entry)"))?.release()
+    }
+  }
+
   private func abandonedFiles(dryRun: Bool) async throws -> [Leftover] {
     var request = PruneRequest()
     request.dryRun = dryRun
@@ -136,6 +167,7 @@ extension Engine {
       return abandoned
     }
     let volumes = try await strayVolumeFiles(remove: !dryRun)
+    if !dryRun { await ThreadExecutor.run { [paths] in Self.removeObjectLocks(paths) } }
     return (images + others + volumes).map { Leftover(kind: .files, name: $0, detail: "left by what died") }
   }
 }

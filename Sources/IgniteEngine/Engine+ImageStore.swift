@@ -3,6 +3,7 @@ internal import IgniteAPI
 public import IgniteImages
 internal import IgniteOCI
 internal import IgniteStore
+internal import IgniteSystem
 
 extension Engine {
   var contentStore: ContentStore { ContentStore(root: paths.data, syncs: configuration.images.sync) }
@@ -105,6 +106,7 @@ extension Engine {
       }
       if !isUntagged && !force { try await refuseIfUsed(image) }
       try await forgetImage(image.name)
+      CrashPoint.pass(.imageForgotten)
       removed = (image, isUntagged)
       var request = try await cleanupRequest()
       request.atOnce.add(image)

@@ -107,6 +107,9 @@ extension Engine {
     return matching.first
   }
 
+  /// An image's name as it is kept: `nginx` is `docker.io/library/nginx:latest`; nil for what names none.
+  public func imageName(_ source: String) -> String? { try? ImageSourceReference(source).defaultName().description }
+
   /// All images, by time of import.
   public func imageRecords() async throws -> [ImageRecord] {
     try await store.list(kind: Self.imageKind).map(Self.imageRecord(of:))

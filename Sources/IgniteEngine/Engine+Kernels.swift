@@ -28,8 +28,10 @@ extension Engine {
       source: try KernelSource(source, modules: modules), name: name,
       initPath: try Installation.guestInit(environment: environment), dataRoot: paths.data,
       openImage: { try await imageSource($0, store: $1) { _ in } }, progress: progress)
+    CrashPoint.pass(.kernelPlaced)
     let record = KernelRecord(kernel: kernel, imported: Date(), isDefault: nil)
     try await put(kind: Self.kernelKind, name: kernel.name, status: try Self.encode(record))
+    CrashPoint.pass(.kernelRecorded)
     if try await store.setting(Self.defaultKernelKey) == nil || makeDefault {
       try await store.setSetting(Self.defaultKernelKey, kernel.name)
     }
@@ -96,6 +98,7 @@ extension Engine {
       return record.kernel
     }
     try await store.delete(uid: object.uid)
+    CrashPoint.pass(.kernelForgotten)
     let left = try await kernelRecords()
     if record.isDefault == true { try await store.setSetting(Self.defaultKernelKey, left.first?.kernel.name) }
     // The same kernel may have been imported under two names.

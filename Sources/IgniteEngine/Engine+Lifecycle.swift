@@ -24,22 +24,41 @@ extension Engine {
       // A status that was written in between does not matter to the wish.
       vm = (try? await write(vm)) ?? vm
     }
+    CrashPoint.pass(.stopRemembered)
     guard vm.status.phase.isActive else { return }
     let loop = try EventLoop(name: "ignite-client")
     defer { loop.stop() }
-    let client: SpawnClient
-    do {
-      client = try await self.client(of: vm, loop: loop, evenPaused: true)
-    } catch let error as EngineError where error.code == .wrongState {
-      // It has ended, or is just coming up; its lock tells when there is nothing left to end.
-      try await ended(vm)
-      return
-    }
     let usual: Duration =
       vm.spec.stopTimeout.map { .seconds($0) } ?? ((try? isMachine(vm)) == true ? .seconds(90) : .seconds(10))
-    try await client.stop(signal: signal, grace: grace ?? usual)
-    await client.closed()
-    try await ended(vm)
+    repeat {
+      let client: SpawnClient
+      do {
+        client = try await self.client(of: vm, loop: loop, evenPaused: true)
+      } catch let error as EngineError where error.code == .wrongState {
+        // It has ended, or is just coming up; its lock tells when there is nothing left to end.
+        return try await ended(vm)
+      }
+      do {
+        try await client.stop(signal: signal, grace: grace ?? usual)
+      } catch is SupervisorGone {
+        // Between two lives of the VM, perhaps.
+      }
+      CrashPoint.pass(.stopAsked)
+      await client.closed()
+    } while try await beganAnew(vm)
+  }
+
+  /// Whether a supervisor that has closed a connection listens again, for its VM has just been started anew; false once it
+  /// has ended.
+  private func beganAnew(_ vm: VM) async throws -> Bool {
+    while true {
+      if !FileLock.isHeld(paths.vmLock(vm.metadata.uid)) { return false }
+      if let probe = try? UnixSocket.connect(paths.vmRun(vm.metadata.uid) + "/spawn.sock") {
+        probe.close()
+        return true
+      }
+      try await Task.sleep(for: .milliseconds(5))
+    }
   }
 
   /// Sends a signal to the VM's main process.
@@ -91,8 +110,7 @@ extension Engine {
     let path = paths.vmLock(vm.metadata.uid)
     var pause = Duration.milliseconds(5)
     while true {
-      if let lock = try FileLock.tryLock(path, shared: true) {
-        lock.unlock()
+      if !FileLock.isHeld(path) {
         // Where its supervisor was lost, another one takes its place now.
         let current = try await self.vm(vm.metadata.uid)
         if !current.status.phase.isActive { return current }
@@ -142,15 +160,22 @@ extension Engine {
   ///
   /// - Parameter volumes: the volumes that were made for it alone go too.
   public func remove(_ vm: VM, force: Bool = false, volumes: Bool = false) async throws {
-    if vm.status.phase.isActive {
-      guard force else {
-        throw EngineError(
-          .wrongState, "the VM \"\(vm.metadata.name)\" is \(vm.status.phase == .paused ? "paused" : "running")",
-          advice: "stop it first (ignite stop \(vm.metadata.name)), or remove it with -f")
-      }
-      try await stop(vm, signal: SIGKILL, grace: .zero)
+    guard force || !vm.status.phase.isActive else {
+      throw EngineError(
+        .wrongState, "the VM \"\(vm.metadata.name)\" is \(vm.status.phase == .paused ? "paused" : "running")",
+        advice: "stop it first (ignite stop \(vm.metadata.name)), or remove it with -f")
+    }
+    if force, let doomed = try await doom(vm), doomed.status.phase.isActive {
+      try await stop(doomed, signal: SIGKILL, grace: .zero, keepsWish: true)
     }
     try await removeNow(vm, volumes: volumes)
+  }
+
+  /// From now on nobody starts the VM, and it is gone once it has ended; nil where it is gone already.
+  private func doom(_ vm: VM) async throws -> VM? {
+    let object = try await store.markDeleted(uid: vm.metadata.uid, at: Date(), finalizer: "ignite.weave.works/machine")
+    guard let object else { return nil }
+    return try await refreshed(try Self.vm(of: object), object: object)
   }
 
   /// Takes away all that a VM has; what is gone already is no error. Remembered first, so that a crash in between
@@ -159,7 +184,11 @@ extension Engine {
     let uid = vm.metadata.uid
     let lock = try await lock(uid)
     defer { lock.unlock() }
-    guard let object = try await store.find(kind: VM.kind, uidPrefix: uid).first else { return }
+    guard let object = try await store.find(kind: VM.kind, uidPrefix: uid).first else {
+      // Another command was first, and its lock's file has just been made again.
+      unlink(paths.vmLock(uid))
+      return
+    }
     var current = try Self.vm(of: object)
     if current.status.phase != .removing {
       current.status.phase = .removing
@@ -188,10 +217,16 @@ extension Engine {
 
   /// A VM that asked to be removed at its end (`--rm`) and has ended, or whose removal was cut short, goes here.
   func takeAwayIfDue(_ vm: VM) async throws -> Bool {
-    let due = vm.status.phase == .removing || (vm.spec.autoRemove && [.stopped, .failed].contains(vm.status.phase))
-    guard due, let lock = try FileLock.tryLock(paths.vmLock(vm.metadata.uid)) else { return false }
-    lock.unlock()
+    let due =
+      vm.status.phase == .removing || (vm.isDoomed && !vm.status.phase.isActive)
+      || (vm.spec.autoRemove && [.stopped, .failed].contains(vm.status.phase))
+    guard due, !FileLock.isHeld(paths.vmLock(vm.metadata.uid)) else { return false }
     try await removeNow(vm)
     return true
   }
+}
+
+extension VM {
+  /// Its removal has begun: nobody starts it any more.
+  public var isDoomed: Bool { status.phase == .removing || metadata.deletionTimestamp != nil }
 }

@@ -36,9 +36,9 @@ extension CgroupLimits {
 extension Engine {
   /// The limits, if this user can have them kept.
   func checked(_ limits: VMSpec.Limits) throws -> VMSpec.Limits {
-    guard getuid() == 0 else {
+    if let reason = Cgroup.reasonForNone() {
       throw EngineError(
-        .unavailable, "limits of processors and disks are kept by cgroups, which on this host are root's",
+        .unavailable, "limits of processors and disks are kept by cgroups: \(reason)",
         advice: "run ignite as root, or leave the limits out")
     }
     _ = try CgroupLimits(limits)
@@ -48,9 +48,7 @@ extension Engine {
   /// Has a VM that runs go by its limits from now on.
   func applyLimits(of vm: VM) async throws {
     let limits = try vm.spec.limits.map { (limits) throws(EngineError) in try CgroupLimits(limits) } ?? CgroupLimits()
-    guard let root = Cgroup.hierarchy() else { return }
-    let cgroup = Cgroup(path: "\(root)/ignite/\(vm.metadata.uid)")
-    guard access(cgroup.path, F_OK) == 0 else { return }
+    guard let cgroup = Cgroup.find(vm.metadata.uid) else { return }
     try await ThreadExecutor.run { () throws(SystemError) in try cgroup.apply(limits) }
   }
 }

@@ -46,6 +46,7 @@ extension Engine {
     defer { loop.stop() }
     let client = try await client(of: vm, loop: loop, evenPaused: true)
     await remember(state, of: vm)
+    CrashPoint.pass(.pauseRemembered)
     do {
       let result = try await body(client)
       await client.close()

@@ -42,8 +42,8 @@ extension Engine {
     _ spec: VMSpec, image: ImportedImage, kernel: ImportedKernel, isMachine: Bool, accelerator: String?,
     notify: Notify
   ) async throws -> ClaimedSpare? {
-    guard configuration.warmPool.size > 0, configuration.templates.enabled, spec.cold != true,
-      spec.volumes == nil, spec.limits == nil
+    guard driver == .qemu, configuration.warmPool.size > 0, configuration.templates.enabled, spec.cold != true,
+      spec.reclaimMemory != true, spec.volumes == nil, spec.limits == nil
     else { return nil }
     let waiting = try await spares()
     guard waiting.contains(where: { $0.kind.baseDisk == image.disk }) else { return nil }

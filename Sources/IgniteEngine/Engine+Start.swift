@@ -37,7 +37,9 @@ public struct StartedVM: Sendable {
       let (store, key) = (engine.templates, template.key)
       _ = try? await ThreadExecutor.run { () throws(HypervisorError) in try store.drop(key) }
     } else if template.isThawed {
-      if vm.spec.volumes == nil { try? engine.fillWarmPoolInBackground(template.request, image: vm.spec.image.oci) }
+      if vm.spec.volumes == nil, vm.spec.reclaimMemory != true {
+        try? engine.fillWarmPoolInBackground(template.request, image: vm.spec.image.oci)
+      }
       return
     }
     try? engine.buildTemplateInBackground(template.request, template.key)
@@ -102,8 +104,12 @@ extension Engine {
     let spare: ClaimedSpare? = if case .spare(let spare) = way { spare } else { nil }
     // A supervisor that is about to end holds the lock for a moment longer. A spare's holds it, and goes on.
     let lock = spare == nil ? try await lock(uid) : nil
-    var vm = try Self.vm(of: try await object(uid))
-    guard vm.status.phase != .removing else {
+    guard let stored = try await store.find(kind: VM.kind, uidPrefix: uid).first else {
+      if lock != nil { unlink(paths.vmLock(uid)) }
+      throw EngineError(.notFound, "the VM \"\(vm.metadata.name)\" has just been removed")
+    }
+    var vm = try Self.vm(of: stored)
+    guard !vm.isDoomed else {
       throw EngineError(.wrongState, "the VM \"\(vm.metadata.name)\" is being removed")
     }
     let built: LaunchPlan
@@ -179,7 +185,7 @@ extension Engine {
     if !evenPaused { try checkNotPaused(vm) }
     do {
       return try await connect(to: vm, loop: loop)
-    } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
+    } catch let error as SystemError where Self.isAbsence(error) {
       throw EngineError(
         .wrongState, "the VM \"\(vm.metadata.name)\" takes no commands now",
         advice: "it is about to start or to end; try again",
@@ -194,7 +200,7 @@ extension Engine {
     while true {
       do {
         return try await SpawnClient.connect(path: path, loop: loop)
-      } catch let error as SystemError where error.code == ENOENT || error.code == ECONNREFUSED {
+      } catch let error as SystemError where Self.isAbsence(error) {
         attempts += 1
         guard attempts < 100 else { throw error }
         if !FileLock.isHeld(paths.vmLock(vm.metadata.uid)) {
@@ -205,6 +211,11 @@ extension Engine {
         try await Task.sleep(for: .milliseconds(20))
       }
     }
+  }
+
+  /// Nobody listens, or who listened has gone before he took the connection: so between two lives of a VM.
+  private static func isAbsence(_ error: SystemError) -> Bool {
+    [ENOENT, ECONNREFUSED, ECONNRESET].contains(error.code)
   }
 
   func notRunning(_ vm: VM) -> EngineError {

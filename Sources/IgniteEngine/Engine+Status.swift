@@ -22,15 +22,21 @@ extension Engine {
         current = try Self.vm(of: object)
       } catch let error as StoreError where error.code == .notFound {
         break
+      } catch let error as StoreError where error.code == .readOnly {
+        // It is so all the same; who can write it down does it.
+        return changed
       }
     }
     return current
   }
 
-  private func hasNews(_ vm: VM) -> Bool {
+  private func hasNews(_ vm: VM) -> Bool { hasNews(vm.metadata.uid, offset: vm.status.journalOffset) }
+
+  /// Whether the VM's journal has more than was read of it.
+  func hasNews(_ uid: String, offset: UInt64) -> Bool {
     var status = stat()
-    guard lstat(paths.journal(vm.metadata.uid), &status) == 0 else { return false }
-    return UInt64(max(0, status.st_size)) != vm.status.journalOffset
+    guard lstat(paths.journal(uid), &status) == 0 else { return false }
+    return UInt64(max(0, status.st_size)) != offset
   }
 
   /// The VM with what its journal says; nil where nothing is new.
@@ -39,8 +45,14 @@ extension Engine {
     // The lock is tried before the journal is read: a supervisor that ends in between has written by then.
     let lock = vm.status.phase.isActive ? try FileLock.tryLock(paths.vmLock(vm.metadata.uid)) : nil
     defer { lock?.unlock() }
+    if lock != nil, try await store.find(kind: VM.kind, uidPrefix: vm.metadata.uid).isEmpty {
+      // It was removed meanwhile, and the lock's file with it.
+      unlink(paths.vmLock(vm.metadata.uid))
+      return nil
+    }
     var changed = try fold(&vm)
-    if let lock, vm.status.phase.isActive {
+    // Where nothing can be written no successor has a plan, and the machine is better left as it is.
+    if let lock, vm.status.phase.isActive, !isReadOnly(paths.plans(vm.metadata.uid)) {
       guard let reason = await replaceSupervisor(of: vm, lock: lock) else {
         _ = try fold(&vm)
         return vm
@@ -56,6 +68,8 @@ extension Engine {
     }
     return changed ? vm : nil
   }
+
+  private func isReadOnly(_ path: String) -> Bool { access(path, W_OK) != 0 && errno == EROFS }
 
   private func fold(_ vm: inout VM) throws -> Bool {
     guard hasNews(vm) else { return false }
@@ -82,7 +96,9 @@ extension Engine {
       // A supervisor that died before it had written of its hypervisor: as root both are in the VM's cgroup.
       if vm.status.userID == nil, getuid() != 0, !entries[start...].contains(where: { $0.event == .booted }) {
         let disk = paths.writableDisk(uid)
-        for identity in ProcessHandle.find(program: "qemu-system-x86_64", argument: disk) { try await end(identity) }
+        for program in ["qemu-system-x86_64", "ignite-spawn"] {
+          for identity in ProcessHandle.find(program: program, argument: disk) { try await end(identity) }
+        }
       }
     }
     if access(paths.vmShares(uid), F_OK) == 0 {
@@ -98,8 +114,8 @@ extension Engine {
   /// Ends what is in the VM's cgroup and removes it. A process gives up the VM's lock a moment before its place in the
   /// cgroup, so an occupied one is tried again.
   private func removeCgroup(of uid: String) async throws {
-    guard let path = Cgroup.hierarchy().map({ "\($0)/ignite/\(uid)" }), access(path, F_OK) == 0 else { return }
-    let cgroup = Cgroup(path: path)
+    let noted = getuid() == 0 ? nil : (try? SupervisorLaunch.read(plans: paths.plans(uid)))?.cgroup
+    guard let cgroup = Cgroup.find(uid) ?? noted.map(Cgroup.init(path:)), access(cgroup.path, F_OK) == 0 else { return }
     try? cgroup.kill()
     for _ in 0..<1000 {
       do throws(SystemError) {
@@ -147,6 +163,7 @@ extension VMStatus {
     switch entry.event {
     case .starting:
       phase = .starting
+      restarts = entry.restarts ?? restarts
       supervisorPID = entry.supervisor?.pid
       health = nil
       exitCode = nil
@@ -159,6 +176,7 @@ extension VMStatus {
     case .adopted: supervisorPID = entry.supervisor?.pid
     case .running:
       phase = .running
+      health = entry.health
       startedAt = entry.time
     case .paused: phase = .paused
     case .resumed: phase = .running

@@ -20,6 +20,8 @@ public struct TemplateRequest: Sendable {
   public var isMachine = false
   /// `kvm`, `tcg` or nil for what the host can do.
   public var accelerator: String?
+  /// For VMs that give back what their guests free.
+  public var reclaimsMemory = false
   /// Further disks: `10g`, or `10g:ro`.
   public var volumes: [String] = []
 
@@ -52,6 +54,7 @@ extension Engine {
     else { return nil }
     do {
       let state = try await freeze(shape, hypervisor, identity.key, memory: making.memory)
+      CrashPoint.pass(.templateFrozen)
       return try await ThreadExecutor.run { () throws(HypervisorError) in try making.commit(state: state) }
     } catch {
       making.abandon()
@@ -66,12 +69,14 @@ extension Engine {
     let initrd = try await ThreadExecutor.run { () throws(ImageError) in
       try store.initrd(for: kernel, initPath: initPath)
     }
-    return MachineShape(
+    var shape = MachineShape(
       kernel: kernel, vmlinux: store.vmlinux(of: kernel), initrd: initrd, modules: store.modulesDisk(of: kernel),
       kernelArguments: Self.kernelArguments(isMachine: request.isMachine), cpus: request.cpus,
       memoryBytes: request.memoryBytes, baseBytes: request.baseBytes, diskBytes: request.diskBytes,
       accelerator: try await AcceleratorChoice.make(request.accelerator, paths: paths, notify: notify),
       volumes: try request.volumes.map(MachineShape.Volume.init(text:)))
+    shape.reclaimsMemory = request.reclaimsMemory
+    return shape
   }
 
   /// Boots and freezes in a directory that is gone afterwards, as root under a user of its own.
@@ -140,6 +145,7 @@ extension Engine {
     for name in ["HOME", "XDG_CONFIG_HOME", "IGNITE_TEMPLATES", "IGNITE_LIBEXEC", "TMPDIR"] {
       kept[name] = environment[name]
     }
+    kept[RequestID.variable] = RequestID.current?.rawValue
     var process = LaunchRequest(
       executable: try Installation.executable(),
       arguments: ["ignite"] + arguments.prefix(2) + ["--data-dir", paths.data, "--run-dir", paths.run]
@@ -165,6 +171,7 @@ extension TemplateRequest {
     if let kernel { words += ["--kernel-image", kernel] }
     if let accelerator { words += ["--accel", accelerator] }
     if isMachine { words += ["--boot", "machine"] }
+    if reclaimsMemory { words.append("--reclaim-memory") }
     for volume in volumes { words += ["--volume", volume] }
     return words
   }

@@ -11,6 +11,13 @@ public struct VMUpdate: Sendable {
   public var labels: [String: String] = [:]
   public var removedLabels: [String] = []
   public var stopTimeout: Int?
+  /// It is the usual one again.
+  public var usualStopTimeout = false
+  public var annotations: [String: String] = [:]
+  /// What it belongs to from now on.
+  public var owners: [ObjectReference]?
+  public var updatePolicy: UpdatePolicy?
+  public var pullPolicy: PullPolicy?
   /// All of them: what is nil in it is no limit.
   public var limits: VMSpec.Limits?
 
@@ -42,6 +49,13 @@ extension Engine {
       if let restart = update.restart { changed.spec.restart = restart.policy == .never ? nil : restart }
       if let limits { changed.spec.limits = limits.isEmpty ? nil : limits }
       if let timeout = update.stopTimeout { changed.spec.stopTimeout = timeout }
+      if update.usualStopTimeout { changed.spec.stopTimeout = nil }
+      if let policy = update.updatePolicy { changed.spec.updatePolicy = policy }
+      if let policy = update.pullPolicy { changed.spec.image.pullPolicy = policy }
+      if let owners = update.owners { changed.metadata.ownerReferences = owners }
+      if !update.annotations.isEmpty {
+        changed.metadata.annotations = (changed.metadata.annotations ?? [:]).merging(update.annotations) { $1 }
+      }
       var labels = changed.metadata.labels ?? [:]
       for key in update.removedLabels { labels[key] = nil }
       labels.merge(update.labels) { $1 }
@@ -53,6 +67,7 @@ extension Engine {
         changed = try Self.vm(of: try await object(vm.metadata.uid))
       }
     }
+    CrashPoint.pass(.updateRemembered)
     await note(Event("vm", "update", id: vm.metadata.uid, attributes: Self.attributes(of: changed)))
     // First remembered, then done: what the host refuses is not taken back, and said at the next start too.
     if limits != nil, changed.status.phase.isActive { try await applyLimits(of: changed) }

@@ -146,7 +146,7 @@ private struct Measure: Sendable {
 
   private static let folders: Set<String> = [
     "", "content", "content/blobs", "content/blobs/sha256", "content/ingest", "disks", "kernels", "templates", "vms",
-    "plans", "volumes",
+    "plans", "volumes", "sources",
   ]
   private static let files: Set<String> = [
     "ignite.db", "ignite.db-wal", "ignite.db-shm", "ignite.db-journal", "ignite.db.rev", "ignite.db.reserve",
@@ -167,6 +167,8 @@ private struct Measure: Sendable {
     }
     let parts = path.split(separator: "/").map(String.init)
     switch parts.first {
+    // What was fetched last from each, and is bounded.
+    case "sources" where parts.count > 1: records += entry.bytes
     case "vms" where parts.count > 1 && uids.contains(parts[1]),
       "plans" where parts.count > 1 && uids.contains(parts[1]):
       vms[parts[1], default: 0] += entry.bytes

@@ -8,6 +8,14 @@ internal import IgniteSystem
 internal import IgniteWire
 
 extension VolumeMount {
+  /// What is in the VM's memory: files that it is given, too.
+  var memory: Temporary? {
+    guard configMap != nil || secret != nil else { return tmpfs }
+    var memory = Temporary()
+    (memory.size, memory.mode) = (.mebibytes(8), "0755")
+    return memory
+  }
+
   static func shares(of mounts: [VolumeMount]?) -> [ShareKeeper.Share] {
     (mounts ?? []).compactMap { mount in
       mount.hostPath.map { ShareKeeper.Share(path: $0.path, readOnly: mount.readOnly) }
@@ -37,7 +45,7 @@ extension VolumeMount {
       if mount.blockDevice != nil {
         return SpawnPlan.Mount(.disk, source: device(), target: mount.mountPath, readOnly: mount.readOnly)
       }
-      guard let memory = mount.tmpfs else { return nil }
+      guard let memory = mount.memory else { return nil }
       var options = memory.options ?? []
       // Docker's, each unless its opposite was asked for.
       var flags: UInt64 = 0
@@ -70,7 +78,14 @@ struct VolumeDisk: Codable, Sendable, Equatable {
   func open(isSuccessor: Bool = false) throws(SystemError) -> FileDescriptor {
     let flags = (readOnly ? O_RDONLY : O_RDWR) | O_NOFOLLOW
     // Of a block device that is not created, O_EXCL is a claim (open(2)).
-    let file = try FileDescriptor.open(path, isBlockDevice && !readOnly && !isSuccessor ? flags | O_EXCL : flags)
+    let file: FileDescriptor
+    do throws(SystemError) {
+      file = try FileDescriptor.open(path, isBlockDevice && !readOnly && !isSuccessor ? flags | O_EXCL : flags)
+    } catch {
+      guard error.code == ENOENT else { throw error }
+      throw SystemError(
+        "open the disk of a volume, \(path), which is gone: put it back, or remove the VM and the volume", code: ENOENT)
+    }
     var info = stat()
     guard fstat(file.number, &info) == 0, info.st_mode & S_IFMT == (isBlockDevice ? S_IFBLK : S_IFREG) else {
       throw SystemError("open \(path): it is not what it was", code: ENODEV)
@@ -93,6 +108,7 @@ extension Engine {
           try Self.check(volumeName: named.name)
         }
       }
+      try Self.checkSources(mount)
       try Self.resolve(&mount)
       guard !mounts.contains(where: { $0.mountPath == mount.mountPath }) else {
         throw EngineError(.invalidArgument, "two things are to be mounted at \(mount.mountPath)")
@@ -116,7 +132,7 @@ extension Engine {
       mount.volume = Self.anonymousVolume()
       mounts.append(mount)
     }
-    let devices = mounts.count { $0.tmpfs == nil }
+    let devices = mounts.count { $0.memory == nil }
     guard devices <= MachineShape.mostVolumes else {
       throw EngineError(
         .invalidArgument,
@@ -137,6 +153,23 @@ extension Engine {
     notify(
       "a VM with a directory of the host starts cold, and cannot be snapshotted; a volume has neither cost. "
         + "This is said once")
+  }
+
+  private static func checkSources(_ mount: VolumeMount) throws {
+    let sources = [
+      mount.volume != nil, mount.hostPath != nil, mount.blockDevice != nil, mount.tmpfs != nil, mount.configMap != nil,
+      mount.secret != nil,
+    ].count { $0 }
+    guard sources == 1 else {
+      throw EngineError(
+        .invalidArgument, "\(sources == 0 ? "nothing is" : "several things are") to be mounted at \(mount.mountPath)",
+        advice: "give one of volume, hostPath, blockDevice, tmpfs, configMap and secret")
+    }
+    guard !mount.readOnly || (mount.configMap == nil && mount.secret == nil) else {
+      throw EngineError(
+        .invalidArgument, "what a VM is given at \(mount.mountPath) is a copy of its own",
+        advice: "leave readOnly out: nothing that is written there reaches the object")
+    }
   }
 
   /// A path of the host is a directory's, or a block device's.

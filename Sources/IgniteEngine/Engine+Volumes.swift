@@ -1,4 +1,4 @@
-public import FoundationEssentials
+internal import FoundationEssentials
 internal import Glibc
 public import IgniteAPI
 internal import IgniteImages
@@ -120,6 +120,25 @@ extension Engine {
     let vms = try await recordedVMs()
     return try await store.list(kind: Volume.kind).map(Self.volume(of:)).map { summary($0, vms: vms) }
       .sorted { $0.volume.metadata.name < $1.volume.metadata.name }
+  }
+
+  /// Gives a volume labels, nil taking one away, annotations, and owners where they are given.
+  public func annotateVolume(
+    _ name: String, labels: [String: String?], annotations: [String: String], owners: [ObjectReference]? = nil
+  ) async throws {
+    for attempt in 0... {
+      let volume = try await volume(name)
+      guard var object = try await store.find(kind: Volume.kind, uidPrefix: volume.metadata.uid).first else { return }
+      for (key, value) in labels { object.labels[key] = value }
+      object.annotations.merge(annotations) { $1 }
+      if let owners { object.owners = owners }
+      do {
+        _ = try await store.update(object)
+        return
+      } catch let error as StoreError where error.code == .conflict && attempt < 8 {
+        continue
+      }
+    }
   }
 
   public func volumeSummary(_ name: String) async throws -> VolumeSummary {

@@ -9,6 +9,8 @@ public struct Engine: Sendable {
   public let paths: Paths
   public let configuration: EngineConfiguration
   public let environment: [String: String]
+  /// What runs the machines of VMs that this engine starts.
+  public let driver: Driver
   let store: ObjectStore
   /// The connections to registries; none is opened before it is needed.
   let registries: RegistryClient
@@ -17,18 +19,27 @@ public struct Engine: Sendable {
   public static func open(
     paths: Paths, configuration: EngineConfiguration, environment: [String: String]
   ) async throws -> Engine {
+    let driver = try Driver(environment: environment)
     try paths.prepare()
     return Engine(
-      paths: paths, configuration: configuration, environment: environment,
+      paths: paths, configuration: configuration, environment: environment, driver: driver,
       store: try await ObjectStore.open(root: paths.data))
   }
 
-  private init(paths: Paths, configuration: EngineConfiguration, environment: [String: String], store: ObjectStore) {
+  private init(
+    paths: Paths, configuration: EngineConfiguration, environment: [String: String], driver: Driver, store: ObjectStore
+  ) {
     self.paths = paths
     self.configuration = configuration
     self.environment = environment
+    self.driver = driver
     self.store = store
     registries = configuration.client(environment: environment)
+  }
+
+  /// The same state under another configuration; what is under way goes on with the one that it began with.
+  public func configured(as configuration: EngineConfiguration) -> Engine {
+    Engine(paths: paths, configuration: configuration, environment: environment, driver: driver, store: store)
   }
 
   /// Says something to the user beside an operation's result; on standard error, once.
@@ -57,9 +68,10 @@ public struct Engine: Sendable {
   }
 
   /// All VMs, oldest first, with their state as it is now.
-  public func vms() async throws -> [VM] {
+  /// - Parameter fields: what they have to have, of metadata and spec: a status is known once it was looked at.
+  public func vms(_ fields: [FieldSelector.Requirement] = []) async throws -> [VM] {
     var vms: [VM] = []
-    for object in try await store.list(kind: VM.kind) {
+    for object in try await store.list(kind: VM.kind, fields: fields) {
       let vm = try await refreshed(try Self.vm(of: object), object: object)
       if try await takeAwayIfDue(vm) { continue }
       vms.append(vm)
@@ -88,6 +100,8 @@ public struct Engine: Sendable {
       created: vm.metadata.creationTimestamp, labels: vm.metadata.labels ?? [:],
       annotations: vm.metadata.annotations ?? [:], spec: try Self.encode(vm.spec), status: try Self.encode(vm.status))
     object.resourceVersion = Int64(vm.metadata.resourceVersion) ?? 0
+    object.owners = vm.metadata.ownerReferences ?? []
+    object.finalizers = vm.metadata.finalizers ?? []
     return try Self.vm(of: try await store.update(object))
   }
 
@@ -124,11 +138,16 @@ public struct Engine: Sendable {
 
 extension ObjectMeta {
   init(_ object: StoredObject) {
-    self.init(name: object.name, namespace: object.namespace, labels: object.labels.isEmpty ? nil : object.labels)
+    self.init(
+      name: object.name, namespace: object.namespace.isEmpty ? nil : object.namespace,
+      labels: object.labels.isEmpty ? nil : object.labels)
     uid = object.uid
     generation = object.generation
     resourceVersion = String(object.resourceVersion)
     creationTimestamp = object.created
     annotations = object.annotations.isEmpty ? nil : object.annotations
+    ownerReferences = object.owners.isEmpty ? nil : object.owners
+    finalizers = object.finalizers.isEmpty ? nil : object.finalizers
+    deletionTimestamp = object.deleted
   }
 }

@@ -9,6 +9,8 @@ public struct EngineError: UserFacingError {
     case alreadyExists
     /// The object is not in a state in which this can be done.
     case wrongState
+    /// Somebody else has changed the object meanwhile.
+    case conflict
     case unavailable
     case interrupted
   }

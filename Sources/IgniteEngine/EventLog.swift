@@ -42,6 +42,13 @@ public struct Event: Codable, Equatable, Sendable {
     if let code = entry.exitCode { attributes["exitCode"] = String(code) }
     if let message = entry.message { attributes["message"] = message }
     self.init("vm", action, id: uid, attributes: attributes, time: entry.time)
+    request = entry.request
+  }
+
+  /// The command, or the piece of the daemon's work, that brought it about.
+  var request: RequestID? {
+    get { attributes["request"].flatMap(RequestID.init(rawValue:)) }
+    set { attributes["request"] = newValue?.rawValue }
   }
 }
 

@@ -20,12 +20,14 @@ struct LaunchPlan {
   private let plan: SpawnPlan
   /// Where the VM's files are on the host.
   private let files: VMFiles
+  private let configs: [String: String]
   private let way: Way
   /// nil where the VM starts cold by wish.
   let template: Template?
   private let volumes: [VolumeDisk]
   private let shares: SupervisorLaunch.Shares?
   private let limits: CgroupLimits?
+  private let driver: Driver
 
   /// How the machine is brought up.
   enum Way: Sendable {
@@ -51,7 +53,10 @@ struct LaunchPlan {
     let initrd = try await ThreadExecutor.run { () throws(ImageError) in
       try store.initrd(for: kernel, initPath: initPath)
     }
-    let accelerator = try await AcceleratorChoice.make(wanted, paths: engine.paths, notify: notify)
+    let driver = engine.driver
+    let accelerator =
+      driver == .doesNothing
+      ? .none : try await AcceleratorChoice.make(wanted, paths: engine.paths, notify: notify)
     let isRoot = getuid() == 0
     let userID = isRoot ? try await engine.allocateUser(uid) : nil
     let files = VMFiles(
@@ -72,7 +77,10 @@ struct LaunchPlan {
 
     let network = try await UserNetworkChoice.make(vm: vm, mode: engine.configuration.network.userMode)
     let hostname = vm.spec.hostname ?? vm.metadata.shortUID
-    let planner = ProcessPlanner(spec: vm.spec, image: image.config.config, hostname: hostname)
+    let given = try await engine.givenConfig(of: vm)
+    var spec = vm.spec
+    spec.process.env = given.environment + spec.process.env
+    let planner = ProcessPlanner(spec: spec, image: image.config.config, hostname: hostname)
     let process = try planner.process(size: size)
     let volumes = try await engine.volumeDisks(of: vm)
     var shape = MachineShape(
@@ -80,7 +88,8 @@ struct LaunchPlan {
       kernelArguments: Engine.kernelArguments(isMachine: process.machine), cpus: vm.spec.resources.cpus,
       memoryBytes: vm.spec.resources.memory.bytes, baseBytes: Self.size(of: files.base),
       diskBytes: Self.size(of: files.data + "/disk.ext4"), accelerator: accelerator)
-    let shares = VolumeMount.shares(of: vm.spec.volumes)
+    shape.reclaimsMemory = vm.spec.reclaimMemory ?? false
+    let shares = driver == .doesNothing ? [] : VolumeMount.shares(of: vm.spec.volumes)
     let shareFolder = isRoot ? SupervisorLaunch.isolatedShares : engine.paths.vmShares(uid)
     shape.shares = shares.indices.map { "\(shareFolder)/\($0).sock" }
     shape.volumes = volumes.map { MachineShape.Volume(bytes: $0.bytes, readOnly: $0.readOnly) }
@@ -94,6 +103,7 @@ struct LaunchPlan {
     }
     let template: Template? =
       switch way {
+      case _ where driver == .doesNothing: nil
       case .cold: nil
       case _ where !shares.isEmpty: nil
       case .spare(let spare): Template(spare.kind, shape)
@@ -101,9 +111,12 @@ struct LaunchPlan {
       }
     var plan = SpawnPlan(
       uid: uid, name: vm.metadata.name, paths: SpawnPlan.Paths(data: seen.data, run: seen.run), machine: machine,
-      network: network.plan,
+      network: driver == .doesNothing ? .none : network.plan,
       guest: Self.guest(hostname: hostname, uid: uid, modules: seen.modules != nil),
       process: process, stopSignal: planner.stopSignal, waitsForClient: waitsForClient)
+    plan.files = given.archive
+    plan.request = RequestID.current
+    plan.doesNothing = driver == .doesNothing ? true : nil
     plan.guest.mounts = vm.spec.volumes.map { VolumeMount.planned($0, firstDrive: firstVolume) }
     plan.template = template?.isThawed == true ? template?.key.hex : nil
     plan.discards = vm.spec.autoRemove && volumes.allSatisfy(\.readOnly) ? true : nil
@@ -125,9 +138,9 @@ struct LaunchPlan {
     }
     let made = LaunchPlan(
       vm: vm, kernel: kernel, accelerator: accelerator, network: network, userID: userID,
-      plan: plan, files: files, way: way, template: template, volumes: volumes,
+      plan: plan, files: files, configs: given.versions, way: way, template: template, volumes: volumes,
       shares: shares.isEmpty ? nil : .init(shares: shares, folder: engine.paths.vmShares(uid)),
-      limits: try vm.spec.limits.map { (limits) throws(EngineError) in try CgroupLimits(limits) })
+      limits: try vm.spec.limits.map { (limits) throws(EngineError) in try CgroupLimits(limits) }, driver: driver)
     try await made.prepareFiles()
     return made
   }
@@ -152,7 +165,8 @@ struct LaunchPlan {
     SupervisorLaunch(
       uid: vm.metadata.uid, userID: userID, files: files, network: plan.network,
       usesKVM: accelerator.accelerator == .kvm, volumes: volumes.isEmpty ? nil : volumes, shares: shares,
-      limits: limits)
+      limits: limits, cgroup: limits != nil && userID == nil ? Cgroup.place(of: vm.metadata.uid) : nil,
+      doesNothing: plan.doesNothing)
   }
 
   /// Directories and files with their owners, and the plan.
@@ -177,14 +191,16 @@ struct LaunchPlan {
 
   /// What is known of the start, for the VM's status.
   func describe(_ status: inout VMStatus) {
-    status.hypervisor = "QEMU"
+    status.hypervisor = driver.name
+    status.userID = userID
+    status.observedGeneration = vm.metadata.generation
+    status.configs = configs.isEmpty ? nil : configs
+    let now = Date()
+    guard driver == .qemu else { return describeNothing(&status, now) }
     status.accelerator = accelerator.accelerator.rawValue
     status.kernel = kernel.name
     status.kernelDigest = kernel.digest.description
-    status.userID = userID
     status.addresses = [GuestAddressing.address]
-    status.observedGeneration = vm.metadata.generation
-    let now = Date()
     let emulated = accelerator.accelerator == .tcg
     status.set(
       Condition(
@@ -192,6 +208,18 @@ struct LaunchPlan {
         message: emulated
           ? "the machine is emulated, which QEMU calls no security boundary" : "the machine runs under KVM", time: now))
     status.set(network.condition(time: now))
+  }
+
+  private func describeNothing(_ status: inout VMStatus, _ now: Date) {
+    status.accelerator = nil
+    status.kernel = nil
+    status.kernelDigest = nil
+    status.addresses = []
+    for type in ["Isolated", "OutboundNetwork"] {
+      status.set(
+        Condition(
+          type: type, status: false, reason: driver.name, message: DoesNothingHypervisor.explanation, time: now))
+    }
   }
 
   /// Has the VM's supervisor run it.

@@ -68,5 +68,6 @@ extension TemplateRequest {
     isMachine = !shape.kernelArguments.isEmpty
     accelerator = shape.accelerator.accelerator.rawValue
     volumes = shape.volumes.map(\.text)
+    reclaimsMemory = shape.reclaimsMemory
   }
 }

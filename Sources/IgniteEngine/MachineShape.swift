@@ -19,6 +19,8 @@ struct MachineShape: Sendable {
   var baseBytes: UInt64
   var diskBytes: UInt64
   var accelerator: AcceleratorChoice
+  /// What the guest frees is given back to the host.
+  var reclaimsMemory = false
   /// Further disks, in their order.
   var volumes: [Volume] = []
 
@@ -71,6 +73,7 @@ struct MachineShape: Sendable {
       memoryBytes: memoryBytes, drives: drives, macAddress: macAddress, agentSocketPath: files.run + "/agent.sock",
       controlSocketPath: files.run + "/qmp.sock", consoleSocketPath: files.run + "/console.sock",
       accelerator: accelerator.accelerator, timestampCounterKilohertz: accelerator.timestampCounterKilohertz)
+    machine.reclaimsMemory = reclaimsMemory ? true : nil
     if !shares.isEmpty {
       machine.shares = shares.enumerated().map { index, path in
         MachineConfiguration.Share(tag: "share\(index)", socketPath: path)

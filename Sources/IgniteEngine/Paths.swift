@@ -7,6 +7,8 @@ internal import IgniteSystem
 public struct Paths: Sendable, Equatable {
   public let data: String
   public let run: String
+  /// The system's usual places, which root has where nothing else is said.
+  public var isSystem: Bool { data == "/var/lib/ignite" && getuid() == 0 }
 
   /// Finds the roots: the flags, then IGNITE_DATA_DIR and IGNITE_RUN_DIR, then the places of the system (root) or of
   /// the user (XDG Base Directory Specification). With a data directory only, the run root is a short private
@@ -47,6 +49,15 @@ public struct Paths: Sendable, Equatable {
   public func vmData(_ uid: String) -> String { "\(data)/vms/\(uid)" }
   public func vmRun(_ uid: String) -> String { "\(run)/vms/\(uid.prefix(12))" }
   public func vmLock(_ uid: String) -> String { "\(run)/vms/\(uid.prefix(12)).lock" }
+  /// Held by who works on a declared object, of the title `VM/web`.
+  public func objectLock(_ title: String) -> String {
+    // An image's name has slashes of its own, and no percent sign.
+    let parts = title.split(separator: "/", maxSplits: 1)
+    return "\(run)/vms/" + parts.map { $0.split(separator: "/").joined(separator: "%") }.joined(separator: ".")
+  }
+  /// The artifacts of a GitOps source, and what is being fetched.
+  public func sourceArtifacts(_ uid: String) -> String { "\(data)/sources/\(uid)" }
+  public var sourceWork: String { "\(data)/sources/work" }
   /// Where the daemons of its shares listen.
   public func vmShares(_ uid: String) -> String { "\(run)/vms/\(uid.prefix(12)).shares" }
   public func writableDisk(_ uid: String) -> String { vmData(uid) + "/disk.ext4" }

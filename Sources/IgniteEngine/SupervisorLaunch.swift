@@ -30,6 +30,12 @@ struct SupervisorLaunch: Codable, Sendable {
   var volumes: [VolumeDisk]?
   var shares: Shares?
   var limits: CgroupLimits?
+  /// The directory of an ordinary user's VM that has limits: another session of his finds no way to it.
+  var cgroup: String?
+  /// The host's boot in which this was written; nil in those of older versions.
+  var boot: String? = HostBoot.id
+  /// It has no hypervisor's program to start.
+  var doesNothing: Bool?
 
   /// Directories of the host, which a keeper beside the supervisor serves.
   struct Shares: Codable, Sendable {
@@ -64,15 +70,21 @@ struct SupervisorLaunch: Codable, Sendable {
   /// What the VM's last start left in its folder of plans. Blocking.
   static func read(plans folder: String) throws -> SupervisorLaunch {
     let path = "\(folder)/\(name)"
-    guard let data = FileManager.default.contents(atPath: path) else { throw SystemError("read \(path)", code: ENOENT) }
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw EngineError(.unavailable, "an older ignite started it, which left nothing to go on with (\(path))")
+    }
     return try JSONDecoder().decode(SupervisorLaunch.self, from: data)
   }
 
   /// Starts the supervisor. It inherits the VM's lock; the caller gives up its own hold on it.
-  func launch(lock: FileLock, template: OpenedTemplate?, isSuccessor: Bool = false) async throws -> NoticeReader {
+  /// - Parameter restarts: it is not the VM's first start.
+  func launch(
+    lock: FileLock, template: OpenedTemplate?, isSuccessor: Bool = false, restarts: Restarts? = nil
+  ) async throws -> NoticeReader {
     let pipe = try FileDescriptor.pipe()
     let executable = try Installation.executable()
     var request = try request(executable: executable, notices: pipe.write, lock: lock, template: template)
+    request.arguments += restarts?.arguments ?? []
     let disks = volumes ?? []
     let opened = try await ThreadExecutor.run { () throws(SystemError) -> [FileDescriptor] in
       try disks.map { disk throws(SystemError) in try disk.open(isSuccessor: isSuccessor) }
@@ -137,10 +149,14 @@ struct SupervisorLaunch: Codable, Sendable {
         .init(source: template.lease.number, place: 7),
       ]
     }
-    guard let userID else { return request }
+    guard let userID else {
+      // An ordinary user's VM is in the user's own cgroup, unless it needs one.
+      if limits != nil { request.cgroup = try limitedCgroup() }
+      return request
+    }
+    var programs: [String] = []
     // Where it is missing the driver says so.
-    let qemu = try QEMUHypervisor.find() ?? QEMUHypervisor().program
-    var programs = [qemu]
+    if doesNothing != true { programs = [try QEMUHypervisor.find() ?? QEMUHypervisor().program] }
     var extra: [Isolation.Mount] = []
     if case .passt(let settings) = network {
       programs += settings.programs
@@ -159,17 +175,17 @@ struct SupervisorLaunch: Codable, Sendable {
     if let shares { mounts.append(.bind(source: shares.folder, target: Self.isolatedShares, [])) }
     mounts += extra
     request.isolation = Isolation(uid: userID, gid: userID, mounts: mounts)
-    let creation = Cgroup.create(uid)
-    request.cgroup = creation.cgroup
-    if let limits {
-      guard let cgroup = creation.cgroup else {
-        if case .unavailable(let reason) = creation {
-          throw EngineError(.unavailable, "the VM's limits cannot be kept: \(reason)", advice: "leave them out")
-        }
-        return request
-      }
-      try cgroup.apply(limits)
-    }
+    request.cgroup = limits == nil ? Cgroup.create(uid).cgroup : try limitedCgroup()
     return request
+  }
+
+  private func limitedCgroup() throws -> Cgroup? {
+    switch Cgroup.create(uid) {
+    case .unavailable(let reason):
+      throw EngineError(.unavailable, "the VM's limits cannot be kept: \(reason)", advice: "leave them out")
+    case .created(let cgroup):
+      if let limits { try cgroup.apply(limits) }
+      return cgroup
+    }
   }
 }

@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import GRDB
 internal import Glibc
+public import IgniteAPI
 internal import IgniteSystem
 
 /// The SQLite object store, `ignite.db`: versioned objects under optimistic concurrency.
@@ -10,8 +11,10 @@ internal import IgniteSystem
 public actor ObjectStore {
   private let executor: ThreadExecutor
   private let database: DatabaseQueue
-  private let revisionPath: String
+  let revisionPath: String
   private let reserve: SpaceReserve
+  /// What is read is a copy, of a file that cannot be written to.
+  private let copied: String?
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -19,20 +22,27 @@ public actor ObjectStore {
   public static func open(root: String) async throws -> ObjectStore {
     let executor = ThreadExecutor(name: "ignite-store")
     let reserve = SpaceReserve(path: root + "/ignite.db.reserve")
-    let database = try await ThreadExecutor.run(name: "ignite-open") { () throws -> DatabaseQueue in
+    let path = root + "/ignite.db"
+    let (database, isCopy) = try await ThreadExecutor.run(name: "ignite-open") { () throws -> (DatabaseQueue, Bool) in
       reserve.hold()
       do {
-        return try openDatabase(path: root + "/ignite.db")
+        return (try openDatabase(path: path), false)
+      } catch is CopyNeeded {
+        return (try openCopy(of: path), true)
       } catch {
         guard reserve.release() else { throw error }
-        return try openDatabase(path: root + "/ignite.db")
+        return (try openDatabase(path: path), false)
       }
     }
     return ObjectStore(
-      executor: executor, database: database, revisionPath: root + "/ignite.db.rev", reserve: reserve)
+      executor: executor, database: database, revisionPath: root + "/ignite.db.rev", reserve: reserve,
+      copied: isCopy ? path : nil)
   }
 
-  private init(executor: ThreadExecutor, database: DatabaseQueue, revisionPath: String, reserve: SpaceReserve) {
+  private init(
+    executor: ThreadExecutor, database: DatabaseQueue, revisionPath: String, reserve: SpaceReserve, copied: String?
+  ) {
+    self.copied = copied
     self.executor = executor
     self.reserve = reserve
     self.database = database
@@ -77,10 +87,34 @@ public actor ObjectStore {
   }
 
   /// All objects of the kind, by time of creation.
-  public func list(kind: String) throws -> [StoredObject] {
+  /// - Parameter fields: what they have to have.
+  public func list(kind: String, fields: [FieldSelector.Requirement] = []) throws -> [StoredObject] {
+    let (condition, more) = try Self.condition(fields)
+    return try read { db in
+      try Row.fetchAll(
+        db, sql: "SELECT * FROM objects WHERE kind = ?\(condition) ORDER BY created, rowid", arguments: [kind] + more
+      ).map(StoredObject.init(row:))
+    }
+  }
+
+  /// An object's versions.
+  public struct Versions: Sendable, Equatable {
+    public var uid: String
+    /// Of the last write.
+    public var current: Int64
+    /// Of the last write that changed more than the status: name, labels, annotations, owners or spec.
+    public var declared: Int64
+  }
+
+  /// nil where there is none of that name.
+  public func versions(kind: String, namespace: String, name: String) throws -> Versions? {
     try read { db in
-      try Row.fetchAll(db, sql: "SELECT * FROM objects WHERE kind = ? ORDER BY created, rowid", arguments: [kind])
-        .map(StoredObject.init(row:))
+      try Row.fetchOne(
+        db,
+        sql: """
+          SELECT uid, resourceVersion, declaredVersion FROM objects WHERE kind = ? AND namespace = ? AND name = ?
+          """, arguments: [kind, namespace, name]
+      ).map { Versions(uid: $0[0], current: $0[1], declared: $0[2]) }
     }
   }
 
@@ -100,64 +134,67 @@ public actor ObjectStore {
       object.resourceVersion = try Self.nextVersion(db)
       try db.execute(
         sql: """
-          INSERT INTO objects (kind, namespace, name, uid, generation, resourceVersion, created, labels, annotations,
-            spec, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          INSERT INTO objects (kind, namespace, name, uid, generation, resourceVersion, createdVersion, declaredVersion,
+            created, labels, annotations, owners, finalizers, spec, status)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
           """,
         arguments: [
           object.kind, object.namespace, object.name, object.uid, object.generation, object.resourceVersion,
-          object.created.timeIntervalSince1970, try Self.json(object.labels), try Self.json(object.annotations),
+          object.resourceVersion, object.resourceVersion, object.created.timeIntervalSince1970,
+          try Self.json(object.labels),
+          try Self.json(object.annotations), try Self.json(object.owners), try Self.json(object.finalizers),
           object.spec, object.status,
         ])
       return object
     }
   }
 
-  /// Writes spec, status, labels and annotations over the version that was read; the generation moves with the spec.
+  /// Writes spec, status, labels, annotations, owners and finalizers over the version that was read; the generation moves
+  /// with the spec. One that is to go, and has no finalizer any more, goes with it.
   ///
-  /// - Throws: StoreError `conflict` where somebody wrote in between, `notFound` where the object is gone.
+  /// - Throws: StoreError `conflict` where somebody wrote in between, `notFound` where the object is gone, `invalid` where
+  ///   it would be its own owner.
   @discardableResult
   public func update(_ object: StoredObject) throws -> StoredObject {
     try write { db in
       var object = object
-      guard
-        let row = try Row.fetchOne(
-          db, sql: "SELECT resourceVersion, generation, spec FROM objects WHERE uid = ?", arguments: [object.uid])
+      guard let row = try Row.fetchOne(db, sql: "SELECT * FROM objects WHERE uid = ?", arguments: [object.uid])
       else { throw StoreError(.notFound, "\(object.kind) \"\(object.name)\" is gone") }
-      let version: Int64 = row["resourceVersion"]
-      guard version == object.resourceVersion else {
+      let old = StoredObject(row: row)
+      guard old.resourceVersion == object.resourceVersion else {
         throw StoreError(.conflict, "\(object.kind) \"\(object.name)\" was changed by another command")
       }
       let namesake = try Int.fetchOne(
         db, sql: "SELECT 1 FROM objects WHERE kind = ? AND namespace = ? AND name = ? AND uid <> ?",
         arguments: [object.kind, object.namespace, object.name, object.uid])
       if namesake != nil { throw StoreError(.alreadyExists, "\(object.kind) \"\(object.name)\" already exists") }
-      let generation: Int64 = row["generation"]
-      let spec: Data = row["spec"]
-      object.generation = spec == object.spec ? generation : generation + 1
+      try Self.checkOwners(of: object, db)
+      object.deleted = old.deleted
+      if old.deleted != nil, object.finalizers.isEmpty {
+        object.resourceVersion = try Self.bury(uid: object.uid, db) ?? object.resourceVersion
+        return object
+      }
+      object.generation = old.spec == object.spec ? old.generation : old.generation + 1
       object.resourceVersion = try Self.nextVersion(db)
+      let declared: Int64 = object.isDeclared(as: old) ? row["declaredVersion"] : object.resourceVersion
       try db.execute(
         sql: """
-          UPDATE objects SET name = ?, generation = ?, resourceVersion = ?, labels = ?, annotations = ?, spec = ?,
-            status = ? WHERE uid = ?
+          UPDATE objects SET name = ?, generation = ?, resourceVersion = ?, declaredVersion = ?, labels = ?,
+            annotations = ?, owners = ?, finalizers = ?, spec = ?, status = ? WHERE uid = ?
           """,
         arguments: [
-          object.name, object.generation, object.resourceVersion, try Self.json(object.labels),
-          try Self.json(object.annotations), object.spec, object.status, object.uid,
+          object.name, object.generation, object.resourceVersion, declared, try Self.json(object.labels),
+          try Self.json(object.annotations), try Self.json(object.owners), try Self.json(object.finalizers),
+          object.spec, object.status, object.uid,
         ])
       return object
     }
   }
 
-  /// Removes the object and what it had allocated; whether it was there.
+  /// Removes the object and what it had allocated, whatever finalizers it has; whether it was there.
   @discardableResult
   public func delete(uid: String) throws -> Bool {
-    try write { db in
-      try db.execute(sql: "DELETE FROM allocations WHERE owner = ?", arguments: [uid])
-      try db.execute(sql: "DELETE FROM objects WHERE uid = ?", arguments: [uid])
-      let removed = db.changesCount > 0
-      _ = try Self.nextVersion(db)
-      return removed
-    }
+    try write { db in try Self.bury(uid: uid, db) != nil }
   }
 
   // MARK: Numbers
@@ -222,20 +259,31 @@ public actor ObjectStore {
 
   // MARK: Private
 
-  private static func nextVersion(_ db: Database) throws -> Int64 {
+  static func nextVersion(_ db: Database) throws -> Int64 {
     try db.execute(sql: "UPDATE revision SET value = value + 1")
     return try Int64.fetchOne(db, sql: "SELECT value FROM revision") ?? 0
   }
 
-  private static func json(_ map: [String: String]) throws -> String {
+  static func json(_ map: [String: String]) throws -> String {
     map.isEmpty ? "{}" : String(decoding: try JSONEncoder().encode(map), as: UTF8.self)
   }
 
-  private func read<Result>(_ body: (Database) throws -> Result) throws -> Result {
+  static func json<Element: Encodable>(_ list: [Element]) throws -> String {
+    list.isEmpty ? "[]" : String(decoding: try JSONEncoder().encode(list), as: UTF8.self)
+  }
+
+  private static func readOnly(_ path: String, cause: (any Error)? = nil) -> StoreError {
+    StoreError(
+      .readOnly, "the database \(path) cannot be written to: it is read-only, or on a read-only file system",
+      advice: "mount it for writing, and look at its health: dmesg", cause: cause)
+  }
+
+  func read<Result>(_ body: (Database) throws -> Result) throws -> Result {
     try translating { try database.read(body) }
   }
 
-  private func write<Result>(_ body: (Database) throws -> Result) throws -> Result {
+  func write<Result>(_ body: (Database) throws -> Result) throws -> Result {
+    if let copied { throw Self.readOnly(copied) }
     let result: Result
     do {
       result = try translating { try database.write(body) }
@@ -260,6 +308,8 @@ public actor ObjectStore {
       throw StoreError(
         .noSpace, "the database \(database.path): no space is left on its file system",
         advice: "free some: ignite system prune", cause: error)
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
+      throw Self.readOnly(database.path, cause: error)
     } catch let error as DatabaseError where [.SQLITE_NOTADB, .SQLITE_CORRUPT].contains(error.resultCode) {
       throw StoreError.damaged(database.path, error.message ?? "error \(error.resultCode.rawValue)", cause: error)
     } catch let error as DatabaseError {
@@ -271,7 +321,7 @@ public actor ObjectStore {
 }
 
 extension StoredObject {
-  fileprivate init(row: Row) {
+  init(row: Row) {
     let labels: String = row["labels"]
     let annotations: String = row["annotations"]
     self.init(
@@ -281,9 +331,19 @@ extension StoredObject {
       spec: row["spec"], status: row["status"])
     generation = row["generation"]
     resourceVersion = row["resourceVersion"]
+    let owners: String = row["owners"]
+    let finalizers: String = row["finalizers"]
+    let deleted: Double? = row["deleted"]
+    self.owners = Self.list(owners)
+    self.finalizers = Self.list(finalizers)
+    self.deleted = deleted.map(Date.init(timeIntervalSince1970:))
   }
 
-  private static func map(_ json: String) -> [String: String] {
+  static func list<Element: Decodable>(_ json: String) -> [Element] {
+    json == "[]" ? [] : (try? JSONDecoder().decode([Element].self, from: Data(json.utf8))) ?? []
+  }
+
+  static func map(_ json: String) -> [String: String] {
     json == "{}" ? [:] : (try? JSONDecoder().decode([String: String].self, from: Data(json.utf8))) ?? [:]
   }
 }

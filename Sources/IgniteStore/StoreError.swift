@@ -12,6 +12,12 @@ public struct StoreError: UserFacingError {
     case damaged
     /// The disk is full.
     case noSpace
+    /// The disk takes no writes, or the database not from this user.
+    case readOnly
+    /// What was asked makes no sense.
+    case invalid
+    /// Too long ago to be known.
+    case expired
   }
 
   public let code: Code

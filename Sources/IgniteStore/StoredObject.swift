@@ -1,4 +1,5 @@
 public import FoundationEssentials
+public import IgniteAPI
 
 /// An object as the store keeps it: its identity, and spec and status as JSON that the store does not look into.
 public struct StoredObject: Equatable, Sendable {
@@ -12,6 +13,12 @@ public struct StoredObject: Equatable, Sendable {
   public var created: Date
   public var labels: [String: String]
   public var annotations: [String: String]
+  /// What it belongs to: gone with the last of them.
+  public var owners: [ObjectReference] = []
+  /// Who has something to take away before it may go.
+  public var finalizers: [String] = []
+  /// Since when it is to go; nothing takes that back.
+  public var deleted: Date?
   public var spec: Data
   public var status: Data
 
@@ -30,5 +37,11 @@ public struct StoredObject: Equatable, Sendable {
     self.annotations = annotations
     self.spec = spec
     self.status = status
+  }
+
+  /// Whether they differ in status and finalizers at most.
+  func isDeclared(as other: StoredObject) -> Bool {
+    name == other.name && labels == other.labels && annotations == other.annotations && owners == other.owners
+      && spec == other.spec
   }
 }

@@ -6,7 +6,7 @@ import Testing
 @testable import IgniteStore
 
 /// A directory of a test's own.
-private func withDirectory(_ body: (String) async throws -> Void) async throws {
+func withDirectory(_ body: (String) async throws -> Void) async throws {
   let path = FileManager.default.temporaryDirectory.path + "/store-\(UInt32.random(in: .min ... .max))"
   #expect(mkdir(path, 0o700) == 0)
   do {
