@@ -24,6 +24,8 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
     .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
     .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
@@ -40,7 +42,7 @@ let package = Package(
     .target(name: "CIgniteArchive"),
 
     library("IgniteSystem", ["CIgniteSystem"]),
-    library("IgniteAPI"),
+    library("IgniteAPI", ["IgniteSystem", .product(name: "Yams", package: "Yams")]),
     library("IgniteWire"),
     library("IgniteArchive", ["CIgniteArchive"]),
     library(
@@ -58,7 +60,7 @@ let package = Package(
         .linkedLibrary("isal")
       ]
     ),
-    library("IgniteHypervisor", ["IgniteSystem", .product(name: "Crypto", package: "swift-crypto")]),
+    library("IgniteHypervisor", ["IgniteSystem", "IgniteWire", .product(name: "Crypto", package: "swift-crypto")]),
     library("IgniteNetwork", ["IgniteSystem"]),
     library("IgniteStore", ["IgniteSystem", "IgniteAPI", .product(name: "GRDB", package: "GRDB.swift")]),
     library("IgniteSupervisor", ["CIgniteSystem", "IgniteSystem", "IgniteWire", "IgniteHypervisor", "IgniteNetwork"]),
@@ -68,11 +70,27 @@ let package = Package(
         "IgniteSystem", "IgniteAPI", "IgniteWire", "IgniteArchive", "IgniteOCI", "IgniteImages", "IgniteHypervisor",
         "IgniteNetwork", "IgniteStore", "IgniteSupervisor", .product(name: "Yams", package: "Yams"),
       ]),
+    library(
+      "IgniteSources", ["IgniteSystem", .product(name: "Crypto", package: "swift-crypto")]),
+    library(
+      "IgniteControl", ["IgniteSystem", "IgniteAPI", "IgniteEngine", "IgniteImages", "IgniteStore", "IgniteSources"]),
+    library(
+      "IgniteServer",
+      [
+        "IgniteSystem", "IgniteAPI", "IgniteEngine", "IgniteControl",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .executableTarget(
       name: "ignite",
       dependencies: [
         "CIgniteSystem", "IgniteSystem", "IgniteWire", "IgniteAPI", "IgniteOCI", "IgniteImages", "IgniteHypervisor",
-        "IgniteNetwork", "IgniteEngine", "IgniteSupervisor",
+        "IgniteNetwork", "IgniteEngine", "IgniteControl", "IgniteSupervisor", "IgniteServer",
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -90,14 +108,23 @@ let package = Package(
     tests("IgniteImagesTests", ["IgniteImages", "IgniteOCI", "IgniteSystem", "CIgniteSystem", "CExt2fs"]),
     tests("IgniteHypervisorTests", ["IgniteHypervisor", "IgniteSystem"]),
     tests("IgniteNetworkTests", ["IgniteNetwork", "IgniteSystem"]),
-    tests("IgniteSupervisorTests", ["IgniteSupervisor", "IgniteSystem"]),
-    tests("IgniteStoreTests", ["IgniteStore", "IgniteSystem"]),
+    tests("IgniteSupervisorTests", ["IgniteSupervisor", "IgniteHypervisor", "IgniteSystem", "IgniteWire"]),
+    tests(
+      "IgniteStoreTests", ["IgniteStore", "IgniteAPI", "IgniteSystem", .product(name: "GRDB", package: "GRDB.swift")]),
     tests(
       "IgniteEngineTests",
       ["IgniteEngine", "IgniteAPI", "IgniteOCI", "IgniteImages", "IgniteSystem", "IgniteSupervisor", "IgniteWire"]),
+    tests("IgniteSourcesTests", ["IgniteSources", "IgniteSystem"]),
+    tests("IgniteControlTests", ["IgniteControl", "IgniteEngine", "IgniteAPI", "IgniteSystem"]),
+    tests(
+      "IgniteServerTests",
+      [
+        "IgniteServer", "IgniteSystem", "IgniteEngine", .product(name: "CoreMetrics", package: "swift-metrics"),
+        .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+      ]),
     tests(
       "IgniteTests",
       ["ignite", "IgniteEngine", "IgniteOCI", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
-    tests("EndToEnd", ["IgniteSystem", "CIgniteSystem"]),
+    tests("EndToEnd", ["IgniteSystem", "CIgniteSystem", "IgniteWire", "IgniteAPI", "IgniteStore"]),
   ]
 )

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import IgniteSystem
 
-/// One program under several names: `ignite`, and `ignite-spawn` for a VM's supervisor.
+/// One program under several names: `ignite`, `ignited` for the daemon, and `ignite-spawn` for a VM's supervisor.
 @main
 enum Main {
   /// Not `async`: the runtime's own waiting for an async main lets every signal through on the main thread.
@@ -16,13 +16,13 @@ enum Main {
     if arguments.dropFirst().first == "--share" { name = "ignite-spawn" }
     Timeline.mark(name == "ignite-spawn" ? "spawn" : "begin")
     // Commands that have something to clean up read their signals; the others let them end the process.
-    if name != "ignite-spawn", Interrupts.areWanted(by: arguments) { Interrupts.block() }
+    if name == "ignited" || (name != "ignite-spawn" && Interrupts.areWanted(by: arguments)) { Interrupts.block() }
     // Detached: this thread does nothing any more, and the main actor with it. The process is its owner, and ends with it.
     Task.detached {
-      if name == "ignite-spawn" {
-        await Spawn.main(Array(arguments.dropFirst()))
-      } else {
-        await CommandLineTool.main(Array(arguments.dropFirst()))
+      switch name {
+      case "ignite-spawn": await Spawn.main(Array(arguments.dropFirst()))
+      case "ignited": await CommandLineTool.daemon(Array(arguments.dropFirst()))
+      default: await CommandLineTool.main(Array(arguments.dropFirst()))
       }
     }
     while true { pause() }

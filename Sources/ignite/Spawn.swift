@@ -30,6 +30,9 @@ enum Spawn {
     if ShareKeeper.isWanted(arguments) {
       exit(await ThreadExecutor.run { ShareKeeper.run(arguments) })
     }
+    if StandIn.isWanted(arguments) {
+      exit(await ThreadExecutor.run { StandIn.run(arguments) })
+    }
     let notices = FileDescriptor(3)
     let lock = FileDescriptor(4)
     let restarts = restarts(arguments)
@@ -42,8 +45,10 @@ enum Spawn {
     do {
       let plan = try SpawnPlan.read(path: arguments[0])
       let frozen = try plan.template.map { _ in try inheritedTemplate() }
+      let hypervisor: any Hypervisor =
+        if plan.doesNothing == true { try DoesNothingHypervisor() } else { try QEMUHypervisor() }
       let supervisor = try Supervisor(
-        plan: plan, hypervisor: try QEMUHypervisor(), notices: notices, lock: lock, frozen: frozen,
+        plan: plan, hypervisor: hypervisor, notices: notices, lock: lock, frozen: frozen,
         restarts: restarts ?? Restarts())
       await supervisor.run()
       exit(0)

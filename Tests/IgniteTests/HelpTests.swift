@@ -22,14 +22,16 @@ import Testing
   }
 
   @Test func allAreAsTheyWere() throws {
-    let commands = Self.commands(Ignite.self, ["ignite"])
+    let commands = Self.commands(Ignite.self, ["ignite"]) + Self.commands(Ignited.self, ["ignited"])
     #expect(commands.count > 25)
     var names: Set<String> = []
     for (path, type) in commands {
       let name = path.joined(separator: "-") + ".txt"
       names.insert(name)
       let file = "\(Self.folder)/\(name)"
-      let help = Ignite.helpMessage(for: type, columns: 100) + "\n"
+      let help =
+        (path[0] == "ignited"
+          ? Ignited.helpMessage(for: type, columns: 100) : Ignite.helpMessage(for: type, columns: 100)) + "\n"
       if Self.updates {
         try FileManager.default.createDirectory(atPath: Self.folder, withIntermediateDirectories: true)
         try help.write(toFile: file, atomically: true, encoding: .utf8)

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import FoundationEssentials
 internal import IgniteEngine
+internal import IgniteSystem
 
 struct EventsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -18,7 +19,7 @@ struct EventsCommand: AsyncParsableCommand {
 
   @Option(
     name: [.customShort("f"), .customLong("filter")], parsing: .singleValue,
-    help: ArgumentHelp("Only what fits: type=vm, event=die, vm=NAME, image=NAME.", valueName: "filter"))
+    help: ArgumentHelp("Only what fits: type=vm, event=die, vm=NAME, image=NAME, request=ID.", valueName: "filter"))
   var filters: [String] = []
 
   @Option(help: ArgumentHelp("table or json, a line each.", valueName: "format"), completion: .list(["table", "json"]))
@@ -37,6 +38,9 @@ struct EventsCommand: AsyncParsableCommand {
       case "event": request.actions.insert(parts[1])
       case "vm", "container": request.vms.insert(parts[1])
       case "image": request.images.insert(parts[1])
+      case "request":
+        guard let id = RequestID(rawValue: parts[1]) else { throw Self.refused(filter) }
+        request.requests.insert(id)
       default: throw Self.refused(filter)
       }
     }
@@ -46,7 +50,7 @@ struct EventsCommand: AsyncParsableCommand {
       let text =
         "\(Self.text(event.time)) \(event.type) \(event.action) \(event.id) (\(attributes.joined(separator: ", ")))"
       // Names and messages are others' words.
-      Output.line(String(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? " " : Character($0) }))
+      Output.line(Table.printable(text))
     }
   }
 
@@ -73,7 +77,7 @@ struct EventsCommand: AsyncParsableCommand {
   private static func refused(_ filter: String) -> EngineError {
     EngineError(
       .invalidArgument, "--filter \(filter) is not possible",
-      advice: "write type=vm or type=image, event=ACTION, vm=NAME or image=NAME")
+      advice: "write type=vm or type=image, event=ACTION, vm=NAME, image=NAME or request=ID, which has 16 digits")
   }
 
   private static func moment(_ text: String, _ flag: String) throws -> Date {

@@ -25,6 +25,12 @@ struct Ignite: AsyncParsableCommand {
           PortCommand.self, RenameCommand.self, UpdateCommand.self,
         ]),
       CommandGroup(
+        name: "Objects",
+        subcommands: [
+          PlanCommand.self, ApplyCommand.self, UpCommand.self, DownCommand.self, GitOpsCommand.self, GetCommand.self,
+          DescribeCommand.self, EditCommand.self, DeleteCommand.self, ExplainCommand.self,
+        ]),
+      CommandGroup(
         name: "Images, kernels and volumes",
         subcommands: [
           ImageCommand.self, KernelCommand.self, TemplateCommand.self, VolumeCommand.self, LoginCommand.self,
@@ -48,9 +54,26 @@ struct ExitWith: Error {
 /// there (usage errors too), 1 everywhere else.
 enum CommandLineTool {
   static func main(_ arguments: [String]) async -> Never {
-    let failure: Int32 = ["run", "exec"].contains(arguments.first(where: { !$0.hasPrefix("-") })) ? 125 : 1
+    let chosen = getenv(RequestID.variable).map { String(cString: $0) }.flatMap(RequestID.init(rawValue:))
+    await RequestID.$current.withValue(chosen ?? RequestID()) {
+      await run(Ignite.self, failure: failure(of: arguments)) {
+        try CommandNames.check(arguments)
+        return try await Ignite.asyncParseAsRoot(try DockerFlags.checked(arguments))
+      }
+    }
+  }
+
+  /// The program as `ignited`.
+  static func daemon(_ arguments: [String]) async -> Never {
+    await run(Ignited.self, failure: 1) { try await Ignited.asyncParseAsRoot(arguments) }
+  }
+
+  private static func run(
+    _ root: any ParsableCommand.Type, failure: Int32, parse: () async throws -> any ParsableCommand
+  ) async -> Never {
+    let name = root.configuration.commandName ?? "ignite"
     do {
-      var command = try await parse(arguments)
+      var command = try await parse()
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {
@@ -60,42 +83,48 @@ enum CommandLineTool {
     } catch let error as ExitWith {
       exit(error.status)
     } catch let error as SupervisorError {
-      say(error.description)
+      say(error.description, as: name)
       exit(failure == 125 ? error.exitCode : 1)
     } catch let error as any UserFacingError {
-      say(error.description)
+      say(error.description, as: name)
       exit(failure)
     } catch is CancellationError {
       exit(128 + (Interrupts.received ?? SIGINT))
     } catch {
-      let isHelp = Ignite.exitCode(for: error) == .success
-      let text = Ignite.fullMessage(for: error)
+      let isHelp = root.exitCode(for: error) == .success
+      let text = root.fullMessage(for: error)
       if isHelp {
         print(text)
         exit(0)
       }
-      if Ignite.exitCode(for: error) == .validationFailure {
-        say(usage(error))
+      if root.exitCode(for: error) == .validationFailure {
+        say(usage(error, root, name), as: name)
       } else {
-        say(userMessage(error))
+        say(userMessage(error), as: name)
       }
       exit(failure)
     }
   }
 
-  private static func parse(_ arguments: [String]) async throws -> any ParsableCommand {
-    try await Ignite.asyncParseAsRoot(try DockerFlags.checked(arguments))
+  /// The status of a failure of ours.
+  private static func failure(of arguments: [String]) -> Int32 {
+    // 1 of diff says that something differs.
+    if DiffCommand.comparesManifests(arguments) { return 2 }
+    return ["run", "exec"].contains(arguments.first(where: { !$0.hasPrefix("-") })) ? 125 : 1
   }
 
   /// A usage error as one line with the next step, in place of the parser's page.
-  private static func usage(_ error: any Error) -> String {
-    let text = Ignite.message(for: error).split(separator: "\n").first.map(String.init) ?? "the command line is wrong"
-    return "\(text); see `ignite --help`, or --help after a command's name"
+  private static func usage(_ error: any Error, _ root: any ParsableCommand.Type, _ name: String) -> String {
+    let text = root.message(for: error).split(separator: "\n").first.map(String.init) ?? "the command line is wrong"
+    return "\(text); see `\(name) --help`, or --help after a command's name"
   }
 
   /// One line on standard error.
-  static func say(_ text: String) {
-    let line = "ignite: " + text.split(whereSeparator: \.isNewline).joined(separator: " ") + "\n"
+  static func say(_ text: String) { say(text, as: "ignite") }
+
+  private static func say(_ text: String, as name: String) {
+    // A guest's, an image's or a registry's words may be among them.
+    let line = "\(name): " + Table.printable(text.split(whereSeparator: \.isNewline).joined(separator: " ")) + "\n"
     FileHandleOutput.standardError.write(line)
   }
 }

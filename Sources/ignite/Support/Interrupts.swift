@@ -45,6 +45,16 @@ final class Interrupts: Sendable {
     self.handler.withLock { $0 = handler }
   }
 
+  /// Runs `body` with the signals to this process; none of them cancels anything.
+  static func follow(_ body: (AsyncStream<Int32>) async throws -> Void) async throws {
+    let (signals, continuation) = AsyncStream<Int32>.makeStream(bufferingPolicy: .bufferingNewest(64))
+    let interrupts = Interrupts()
+    interrupts.redirect { continuation.yield($0) }
+    let loop = try interrupts.listen()
+    defer { loop.stop() }
+    try await body(signals)
+  }
+
   private func listen() throws -> EventLoop {
     let loop = try EventLoop(name: "ignite-signals")
     let descriptor = FileDescriptor(ignite_signal_descriptor(Self.signals, Int32(Self.signals.count)))
@@ -70,11 +80,12 @@ extension Interrupts {
   private static let careful: Set<String> = [
     "run", "create", "start", "exec", "attach", "image", "kernel", "template", "rm", "stop", "restart", "system",
     "login",
-    "gc", "update", "volume",
+    "gc", "update", "volume", "plan", "apply", "up", "down", "delete", "edit", "gitops",
   ]
 
   /// Whether the command runs its work in `run`.
   static func areWanted(by arguments: [String]) -> Bool {
-    arguments.dropFirst().first { !$0.hasPrefix("-") }.map(careful.contains) ?? false
+    let words = Array(arguments.dropFirst())
+    return words.first { !$0.hasPrefix("-") }.map(careful.contains) ?? false || DiffCommand.comparesManifests(words)
   }
 }

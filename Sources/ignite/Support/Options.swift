@@ -24,9 +24,11 @@ struct GlobalOptions: ParsableArguments {
     let environment = ProcessInfo.processInfo.environment
     Timeline.mark("arguments")
     defer { Timeline.mark("open") }
-    return try await Engine.open(
+    let engine = try await Engine.open(
       paths: try paths(),
       configuration: try EngineConfiguration.load(environment: environment), environment: environment)
+    if let warning = engine.driver.warning { CommandLineTool.say(warning) }
+    return engine
   }
 }
 
@@ -169,6 +171,11 @@ struct CreateOptions: ParsableArguments {
   @Flag(help: "Boot the kernel at every start, rather than thaw a template of it.")
   var cold = false
 
+  @Flag(
+    name: .customLong("reclaim-memory"),
+    help: "Give what the guest frees back to the host while it runs; it then shares no memory with its template.")
+  var reclaimMemory = false
+
   @Flag(name: .customLong("init"), help: "Accepted for docker's sake: there always is an init.")
   var usesInit = false
 
@@ -201,6 +208,7 @@ struct CreateOptions: ParsableArguments {
     request.stopSignal = stopSignal
     request.stopTimeout = try stopTimeout.map { try EndingOptions.checked($0, "--stop-timeout") }
     request.cold = cold
+    request.reclaimMemory = reclaimMemory
     request.volumes = try volumes.all()
     request.limits = try limits.limits(cpuMillis: try resources.cpuMillis())
     request.accelerator = try resources.accelerator()

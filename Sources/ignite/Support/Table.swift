@@ -25,22 +25,26 @@ struct Table {
 
   func text() -> String {
     let columns = rows.map(\.count).max() ?? 0
-    let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+    let counts = rows.map { $0.map(\.count) }
+    let widths = (0..<columns).map { column in counts.map { column < $0.count ? $0[column] : 0 }.max() ?? 0 }
     var text = ""
-    for row in rows {
+    for (row, counts) in zip(rows, counts) {
       var line = ""
       for (column, cell) in row.enumerated() {
         line += cell
-        if column + 1 < row.count { line += String(repeating: " ", count: widths[column] - cell.count + 3) }
+        if column + 1 < row.count { line += String(repeating: " ", count: widths[column] - counts[column] + 3) }
       }
-      text += line.reversed().drop(while: { $0 == " " }).reversed() + "\n"
+      while line.utf8.last == UInt8(ascii: " ") { line.unicodeScalars.removeLast() }
+      text += line + "\n"
     }
     return text
   }
 
   /// A hostile name cannot drive the terminal.
   static func printable(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? "?" : $0 }))
+    if text.utf8.allSatisfy({ (32..<127).contains($0) }) { return text }
+    return String(
+      String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
   }
 }
 

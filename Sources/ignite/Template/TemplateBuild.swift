@@ -23,6 +23,9 @@ struct TemplateBuild: AsyncParsableCommand {
     help: ArgumentHelp("For VMs with a volume of this size, in their order.", valueName: "size[:ro]"))
   var volumes: [String] = []
 
+  @Flag(name: .customLong("reclaim-memory"), help: "For VMs with --reclaim-memory.")
+  var reclaimMemory = false
+
   @Option(help: .hidden)
   var baseSize: UInt64?
 
@@ -50,6 +53,7 @@ struct TemplateBuild: AsyncParsableCommand {
     var request = try resources.template(boot: boot)
     if let baseSize { request.baseBytes = baseSize }
     request.volumes = volumes
+    request.reclaimsMemory = reclaimMemory
     return request
   }
 

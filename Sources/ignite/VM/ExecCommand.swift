@@ -53,6 +53,7 @@ struct ExecCommand: AsyncParsableCommand {
       }
       let session = try await client.exec(
         try engine.processRequest(request, in: vm), Foreground.streams(interactive: process.interactive))
+      CrashPoint.pass(.execAsked)
       Foreground.redirect(interrupts, to: session, tty: process.tty)
       return try await Foreground.wait(for: session, tty: process.tty, interactive: process.interactive)
     }

@@ -61,7 +61,10 @@ extension VMStatus {
   /// As docker prints it: `Up 5 minutes`, `Exited (0) 2 hours ago`.
   func text(at now: Date) -> String {
     func ago(_ date: Date?) -> String { date.map { " \(Output.span(now.timeIntervalSince($0))) ago" } ?? "" }
-    var up: String { "Up" + (startedAt.map { " \(Output.span(now.timeIntervalSince($0)))" } ?? "") }
+    var up: String {
+      "Up" + (startedAt.map { " \(Output.span(now.timeIntervalSince($0)))" } ?? "")
+        + (Engine.isNothing(hypervisor: hypervisor) ? " (\(hypervisor ?? ""))" : "")
+    }
     switch phase {
     case .running:
       return up + (health.map { $0 == "starting" ? " (health: starting)" : " (\($0))" } ?? "")
@@ -71,5 +74,12 @@ extension VMStatus {
     case .failed: return "Failed (\(message ?? "no reason known"))"
     case .created, .starting, .removing: return phase.rawValue
     }
+  }
+}
+
+extension VMPhase {
+  /// As lists of objects show it: what runs without a machine says so.
+  func text(hypervisor: String?) -> String {
+    isActive && Engine.isNothing(hypervisor: hypervisor) ? "\(rawValue) (\(hypervisor ?? ""))" : rawValue
   }
 }
