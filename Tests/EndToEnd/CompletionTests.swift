@@ -63,6 +63,7 @@ import Testing
         ("ignite run ", Ignite.image, "upper"),
         ("ignite image history localhost/test:la", Ignite.image, "upper"),
         ("ignite kernel inspect ", kernel, "upper"), ("ignite ima", "image", "upper"),
+        ("ignite get vms --field-selector status.ph", "status.phase=", "upper"),
       ] {
         let shown = try await complete(ignite, shell, line)
         #expect(shown.contains(expected), "\(line): \(shown.debugDescription)")

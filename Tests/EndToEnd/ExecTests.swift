@@ -88,6 +88,23 @@ import Testing
     }
   }
 
+  /// As docker has it: a process that ends with its VM was killed.
+  @Test func theEndOfTheVMIsTheProcesses() async throws {
+    try await Ignite.with { ignite in
+      _ = try await ignite.sleeper("--name", "one", "--restart", "always")
+      let running = try ignite.start("exec", "one", "sh", "-c", "echo ready; exec sleep 1000")
+      #expect(try await running.readOutput(until: "ready\n") == "ready\n")
+      // Also where the VM is started again, whose supervisor goes on.
+      kill(try #require(try await ignite.vm("one").hypervisor), SIGKILL)
+      #expect(await running.ended() == 137)
+      while try await ignite("exec", "one", "true").status != 0 { try Task.checkCancellation() }
+      let other = try ignite.start("exec", "one", "sh", "-c", "echo ready; exec sleep 1000")
+      #expect(try await other.readOutput(until: "ready\n") == "ready\n")
+      try await ignite.succeed("rm", "-f", "one")
+      #expect(await other.ended() == 137)
+    }
+  }
+
   @Test func signalsReachTheProcess() async throws {
     try await Ignite.with { ignite in
       _ = try await ignite.sleeper("--name", "one")

@@ -5,6 +5,35 @@ import Testing
 
 /// Images that boot their own init.
 @Suite(.timeLimit(.minutes(15))) struct Machine {
+  /// An init that heeds no signal, and the button.
+  @Test func thePowerButtonIsPressedBeforeTheEnd() async throws {
+    try await Ignite.with { ignite in
+      let layout = try await BuiltImage.layout(
+        in: ignite.folder,
+        """
+        mkdir tree/sbin
+        cat > tree/sbin/init <<'EOF'
+        #!/bin/sh
+        trap '' TERM INT PWR HUP USR1 USR2
+        modprobe button; modprobe evdev
+        echo waiting
+        head -c 1 /dev/input/event0 > /dev/null
+        echo pressed
+        poweroff -f
+        EOF
+        chmod 755 tree/sbin/init
+        """)
+      try await ignite.succeed("image", "import", "oci:\(layout):test", "--name", "button")
+      try await ignite.succeed("run", "--name", "one", "--boot", "machine", "--entrypoint", "/sbin/init", "button")
+      while !(try await ignite.succeed("logs", "one").contains("waiting")) { try Task.checkCancellation() }
+      // Two thirds of it are over after twenty seconds.
+      try await ignite.succeed("stop", "-t", "30", "one")
+      let ended = try await ignite.vm("one")
+      #expect(ended.phase == "Stopped" && ended.exitCode == 0, "\(ended)")
+      #expect(try await ignite.succeed("logs", "one").contains("pressed"))
+    }
+  }
+
   @Test func systemdReachesMultiUserAndEndsCleanly() async throws {
     try await Ignite.with { ignite in
       let image = try await DebianImage.machine.imported(ignite)

@@ -66,7 +66,7 @@ import Testing
       for _ in 0..<count {
         let made = try await ignite(
           "run", "-d", "-m", "128m", "--cold", Ignite.image, "sh", "-c",
-          "while :; do echo a line of some length that is written to the log; sleep 0.05; done")
+          "while :; do yes a line of some length that is written to the log | head -n 40; sleep 1; done")
         #expect(made.status == 0, "\(made.errorText)")
       }
       let supervisors = try await ignite.vms().compactMap(\.supervisor)

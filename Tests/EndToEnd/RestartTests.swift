@@ -57,6 +57,23 @@ import Testing
     }
   }
 
+  /// A command that has connected to a supervisor which then takes its own place, before it has said anything.
+  @Test func aCommandBetweenTwoLivesIsAnswered() async throws {
+    try await Ignite.with { ignite in
+      try await ignite.succeed(
+        "run", "-d", "--name", "one", "--restart", "always", Ignite.image, "sh", "-c", "sleep 0.1")
+      try await self.await("one", ignite) { $0.phase == "Restarting" }
+      var exec = ignite.command(["exec", "one", "true"])
+      exec.arguments =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=connect", "-e", "inject=connect:delay_exit=700000"]
+        .withAbsoluteFirst() + exec.arguments
+      // It may find the VM in another life, or on the way there.
+      let result = try await exec.run()
+      #expect([0, 125, 137].contains(result.status), "\(result.errorText)")
+      try await ignite.succeed("rm", "-f", "one")
+    }
+  }
+
   @Test func whoKillsItMeansIt() async throws {
     try await Ignite.with { ignite in
       _ = try await ignite.sleeper("--name", "one", "--restart", "always")
@@ -78,6 +95,94 @@ import Testing
       let again = try await self.await("one", ignite) { $0.phase == "Running" && $0.hypervisor != after.hypervisor }
       #expect(again.template == nil)
       try await ignite.succeed("stop", "-t", "1", "one")
+    }
+  }
+
+  @Test func aSupervisorThatIsLostWithItsMachineIsMadeUpForByPolicy() async throws {
+    try await Ignite.with { ignite in
+      _ = try await ignite.sleeper("--name", "always", "--restart", "always")
+      _ = try await ignite.sleeper("--name", "no")
+      try await ignite.succeed(
+        "run", "-d", "--name", "waits", "--restart", "always", Ignite.image, "sh", "-c", "exit 3")
+      for name in ["always", "no"] {
+        let vm = try await ignite.vm(name)
+        // Both at once: neither can tell of the other's end.
+        kill(try #require(vm.supervisor), SIGSTOP)
+        kill(try #require(vm.hypervisor), SIGKILL)
+        kill(try #require(vm.supervisor), SIGKILL)
+      }
+      let after = try await self.await("always", ignite) { $0.phase == "Running" && $0.status.restarts == 1 }
+      #expect(try await ignite.succeed("exec", "always", "echo", "hi") == "hi")
+      let lost = try await ignite.vm("no")
+      #expect(lost.phase == "Failed" && lost.status.message?.contains("supervisor lost") == true, "\(lost)")
+      // One that waits for its next start goes on to it.
+      let waiting = try await self.await("waits", ignite) { $0.phase == "Restarting" && $0.status.restarts >= 3 }
+      kill(try #require(waiting.supervisor), SIGKILL)
+      try await self.await("waits", ignite) { $0.status.restarts > waiting.status.restarts }
+      try await ignite.succeed("stop", "-t", "1", "waits")
+      #expect(try await ignite.vm("waits").phase == "Stopped")
+      // Who asked for its end does not get it back.
+      kill(try #require(after.supervisor), SIGSTOP)
+      let stopping = try ignite.command(["stop", "-t", "60", "always"]).start()
+      while try await ignite.vm("always").spec.state != "Stopped" { try Task.checkCancellation() }
+      kill(try #require(after.hypervisor), SIGKILL)
+      kill(try #require(after.supervisor), SIGKILL)
+      _ = await stopping.ended()
+      #expect(["Stopped", "Failed"].contains(try await ignite.vm("always").phase))
+      for name in ["always", "no", "waits"] { try await ignite.succeed("rm", name) }
+      #expect(try await ignite.succeed("gc", "--dry-run") == "")
+    }
+  }
+
+  /// At random moments of a VM that ends and is started again all the time.
+  @Test func aStopHoldsWheneverItComes() async throws {
+    var numbers = SeededNumbers()
+    try await Ignite.with { ignite in
+      try await ignite.succeed(
+        "create", "--name", "one", "--restart", "always", Ignite.image, "sh", "-c", "sleep 0.1; exit 1")
+      for round in 0..<Ignite.rounds(6, soak: 100) {
+        try await ignite.succeed("start", "one")
+        try await Task.sleep(for: .milliseconds(Int.random(in: 0...1500, using: &numbers)))
+        let stopped = try await ignite("stop", "-t", "1", "one")
+        #expect(stopped.status == 0, "round \(round), seed \(numbers.seed): \(stopped.errorText)")
+        #expect(["Stopped", "Failed"].contains(try await ignite.vm("one").phase), "seed \(numbers.seed)")
+      }
+    }
+  }
+
+  /// Every process of the VMs ends at once, what is in memory is gone, and the boot is another.
+  @Test func afterTheHostsEndAllIsToldTruly() async throws {
+    try await Ignite.with { ignite in
+      let names = ["always", "unless-stopped", "on-failure", "no", "paused"]
+      for name in names {
+        _ = try await ignite.sleeper("--name", name, "--restart", name == "paused" ? "no" : name)
+      }
+      _ = try await ignite.sleeper("--name", "stopped", "--restart", "unless-stopped")
+      try await ignite.succeed("pause", "paused")
+      try await ignite.succeed("stop", "-t", "1", "stopped")
+      try await ignite.succeed("create", "--name", "created", "--restart", "unless-stopped", Ignite.image, "true")
+      for name in names {
+        let vm = try await ignite.vm(name)
+        kill(try #require(vm.supervisor), SIGSTOP)
+        kill(try #require(vm.hypervisor), SIGKILL)
+        kill(try #require(vm.supervisor), SIGKILL)
+      }
+      let script = """
+        sed -i 's/"boot":"[^"]*"/"boot":"00000000-0000-0000-0000-000000000000"/' \(ignite.data)/plans/*/launch.json
+        rm -rf \(ignite.folder)/run/*
+        """
+      try await Ignite.run(Ignite.wrap + ["/bin/sh", "-c", script])
+      let first = try await ignite.vms()
+      for vm in first {
+        let expected = ["stopped": "Stopped", "created": "Created"][vm.name] ?? "Failed"
+        #expect(vm.phase == expected, "\(vm.name): \(vm.phase)")
+      }
+      #expect(try await ignite.succeed("gc", "--dry-run") == "")
+      let started = Set(try await ignite.succeed("system", "start").split(separator: "\n").map(String.init))
+      #expect(started == ["always", "unless-stopped", "on-failure"])
+      for name in started { #expect(try await ignite.succeed("exec", name, "echo", "hi") == "hi") }
+      for name in names + ["stopped", "created"] { try await ignite.succeed("rm", "-f", name) }
+      #expect(try await ignite.succeed("gc", "--dry-run") == "")
     }
   }
 

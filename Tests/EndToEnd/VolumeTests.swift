@@ -183,6 +183,22 @@ import Testing
     }
   }
 
+  /// What it wrote, and did not wait for, is there, and the file system is clean.
+  @Test(arguments: [["stop", "-t", "0"], ["stop", "-t", "1"], ["kill"], ["rm", "-f"]])
+  func whoHeedsNoSignalIsKilledInTheGuest(_ end: [String]) async throws {
+    try await Ignite.with { ignite in
+      let script = "trap '' TERM; echo kept > /data/file; echo ready; while :; do sleep 1; done"
+      try await ignite.succeed("run", "-d", "--name", "one", "-v", "data:/data", Ignite.image, "sh", "-c", script)
+      while !(try await ignite.succeed("logs", "one").contains("ready")) { try Task.checkCancellation() }
+      #expect(try await ignite.command(end + ["one"]).run().status == 0)
+      if end != ["rm", "-f"] { #expect(try await ignite.succeed("wait", "one") == "137") }
+      let path = try await Self.path("data", ignite)
+      #expect(try await Ignite.run(["dumpe2fs", "-h", path]).text.contains("Filesystem state:         clean"))
+      #expect(
+        try await ignite.succeed("run", "--rm", "-v", "data:/data:ro", Ignite.image, "cat", "/data/file") == "kept")
+    }
+  }
+
   @Test func memoryIsMounted() async throws {
     try await Ignite.with { ignite in
       let words = try await ignite.succeed(

@@ -37,6 +37,9 @@ final class Ignite: Sendable {
     base = environment
   }
 
+  /// Where the guest's files are; nil where the program finds them beside itself.
+  var libexec: String? { base["IGNITE_LIBEXEC"] }
+
   /// A fresh directory with the seed's kernel and image.
   static func make() async throws -> Ignite {
     let seed = try await Seed.shared.folder()

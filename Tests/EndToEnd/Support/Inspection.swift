@@ -19,6 +19,8 @@ struct VMView: Decodable {
     var phase: String
     var message: String?
     var exitCode: Int32?
+    /// The driver's name.
+    var hypervisor: String?
     var supervisorPID: Int32?
     var hypervisorPID: Int32?
     var userID: UInt32?
@@ -27,7 +29,11 @@ struct VMView: Decodable {
     var health: String?
     var healthCheck: HealthCheck?
   }
+  struct Spec: Decodable {
+    var state: String
+  }
   var metadata: Metadata
+  var spec: Spec
   var status: Status
 
   var name: String { metadata.name }

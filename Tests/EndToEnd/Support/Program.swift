@@ -15,6 +15,8 @@ struct Program {
   var arguments: [String]
   var environment: [String: String]
   var input: [UInt8] = []
+  /// What it has beside its standard streams.
+  var descriptors: [LaunchRequest.Descriptor] = []
 
   /// Runs to the end; output and input go through pipes, each on a thread of its own.
   func run() async throws -> Result {
@@ -46,7 +48,7 @@ final class RunningProgram: Sendable {
     var request = LaunchRequest(
       executable: executable, arguments: program.arguments, environment: program.environment,
       standardInput: inputRead.number, standardOutput: outputWrite.number, standardError: errorsWrite.number,
-      newSession: true)
+      descriptors: program.descriptors, newSession: true)
     request.keepsRights = true
     process = try launch(request)
     input = inputWrite

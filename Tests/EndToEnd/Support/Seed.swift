@@ -17,22 +17,28 @@ actor Seed {
 
   private static func make() async throws -> String {
     let seed = Ignite(folder: try Ignite.scratchFolder())
-    let deb: String
-    if let given = Ignite.variables["IGNITE_TEST_KERNEL_DEB"] {
-      deb = given
-    } else {
-      deb = try await Ignite.run([Ignite.root + "/scripts/kernel-deb"]).text.trimmingSuffix()
-    }
-    // The ordinary user may not enter root's cache.
-    try await Ignite.run(["cp", deb, seed.folder + "/kernel.deb"])
-    chmod(seed.folder + "/kernel.deb", 0o644)
-    try await seed.succeed("kernel", "import", seed.folder + "/kernel.deb")
+    let deb = try await kernel(in: seed.folder)
+    try await seed.succeed("kernel", "import", deb)
     let layout = try await TestImage.layout()
     try await seed.succeed("image", "import", "oci:\(layout):test", "--name", Ignite.image)
     // What is said once, measured once and probed once is over with.
     try await seed.succeed("run", "--rm", Ignite.image, "true")
     try await seed.succeed("template", "build")
     return seed.folder
+  }
+
+  /// Debian's kernel, as a package in that folder: the ordinary user may not enter root's cache.
+  static func kernel(in folder: String) async throws -> String {
+    let deb: String
+    if let given = Ignite.variables["IGNITE_TEST_KERNEL_DEB"] {
+      deb = given
+    } else {
+      deb = try await Ignite.run([Ignite.root + "/scripts/kernel-deb"]).text.trimmingSuffix()
+    }
+    let copy = folder + "/kernel.deb"
+    try await Ignite.run(["cp", deb, copy])
+    chmod(copy, 0o644)
+    return copy
   }
 }
 

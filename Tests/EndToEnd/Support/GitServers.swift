@@ -1,0 +1,1 @@
+../../IgniteSourcesTests/Support/GitServers.swift

@@ -1,0 +1,1 @@
+../../IgniteOCITests/Support/TestDirectory.swift
