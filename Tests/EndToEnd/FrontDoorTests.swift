@@ -36,4 +36,41 @@ import Testing
         undefined.status == 1 && undefined.errorText.contains(":8: ${NONE} has no value"), "\(undefined.errorText)")
     }
   }
+
+  /// Nothing is imported, nothing is configured: the repository has the kernel, the image and the VM.
+  @Test func fromAnEmptyMachine() async throws {
+    try await Ignite.withEmpty { ignite in
+      let kernel = try await Seed.kernel(in: ignite.folder)
+      let layout = try await TestImage.layout()
+      let repository = try await FleetRepository(ignite.folder + "/fleet.git")
+      func object(_ kind: String, _ name: String, _ from: String) -> String {
+        """
+        apiVersion: ignite.weave.works/v1beta1
+        kind: \(kind)
+        metadata: {name: "\(name)"}
+        spec: {oci: "\(from)"}
+
+        """
+      }
+      let vm = FleetRepository.vm("web").replacing(Ignite.image, with: "localhost/fleet:1")
+      try await repository.commit(
+        "all of it",
+        [
+          "a-vm.yaml": vm, "image.yaml": object("Image", "localhost/fleet:1", "oci:\(layout):test"),
+          "kernel.yaml": object("Kernel", "debian/cloud:12", kernel),
+        ])
+      let daemon = try DaemonProcess.launch(ignite, command: ["gitops", "--interval", "1s", repository.path])
+      try await daemon.ready()
+      try await ignite.gitOps("3/3", "Ready")
+      #expect(try await ignite.succeed("exec", "web", "sh", "-c", "echo $COLOUR") == "red")
+      try await repository.commit("another", ["a-vm.yaml": vm.replacing("3600", with: "7200")])
+      try await ignite.gitOps("3/3", "Ready")
+      while !(try await ignite("inspect", "web").text.contains("7200")) { try Task.checkCancellation() }
+      try await ignite.gitOps("3/3", "Ready")
+      #expect(try await ignite.succeed("exec", "web", "sh", "-c", "echo $COLOUR") == "red")
+      #expect(try await daemon.end() == 0)
+      // It is gone, and the VM goes on.
+      #expect(try await ignite.succeed("exec", "web", "echo", "hi") == "hi")
+    }
+  }
 }

@@ -20,10 +20,11 @@ final class DaemonProcess: Sendable {
   /// Starts it, and returns at once.
   ///
   /// - Parameters:
+  ///   - command: `ignited`'s.
   ///   - listener: a socket that listens at `socket`, to be passed as a service manager does.
   static func launch(
-    _ ignite: Ignite, _ options: [String] = [], extra: [String: String] = [:], listener: FileDescriptor? = nil,
-    socket: String? = nil
+    _ ignite: Ignite, _ options: [String] = [], command: [String] = ["daemon"], extra: [String: String] = [:],
+    listener: FileDescriptor? = nil, socket: String? = nil
   ) throws -> DaemonProcess {
     let link = ignite.folder + "/ignited"
     if symlink(Ignite.program, link) != 0, errno != EEXIST { throw SystemError("link \(link)") }
@@ -31,7 +32,7 @@ final class DaemonProcess: Sendable {
     let passed = listener == nil ? "" : "export LISTEN_PID=$$ LISTEN_FDS=1; "
     var program = ignite.command([], extra: extra)
     program.arguments =
-      (Ignite.wrap + ["/bin/sh", "-c", "\(passed)exec \"$@\" 2>>\(ignite.folder)/log", "sh", link, "daemon"] + options)
+      (Ignite.wrap + ["/bin/sh", "-c", "\(passed)exec \"$@\" 2>>\(ignite.folder)/log", "sh", link] + command + options)
       .withAbsoluteFirst()
     if let listener { program.descriptors = [.init(source: listener.number, place: 3)] }
     return DaemonProcess(ignite, try program.start(), socket: socket ?? ignite.folder + "/run/ignited.sock")
