@@ -9,13 +9,11 @@ import Testing
     try await Ignite.with { ignite in
       let repository = try await FleetRepository(ignite.folder + "/fleet.git")
       try await repository.commit("one", ["web.yaml": FleetRepository.vm("web")])
-      var once = ignite.command([])
-      symlink(Ignite.program, ignite.folder + "/ignited")
-      once.arguments = [ignite.folder + "/ignited", "gitops", "--once", "--branch", "main", repository.path]
-      let result = try await once.run()
+      let words = ["--branch", "main", repository.path]
+      let result = try await ignite.gitOpsOnce(words)
       #expect(result.status == 0 && result.text.contains("applied, 1 change"), "\(result.text) \(result.errorText)")
       #expect(try await ignite.succeed("exec", "web", "echo", "hi") == "hi")
-      let again = try await once.run()
+      let again = try await ignite.gitOpsOnce(words)
       #expect(again.status == 0 && again.text.contains("everything is as it says"), "\(again.text)")
       // Planned, and not done, as long as nobody says so.
       try await repository.commit("two", ["web.yaml": FleetRepository.vm("web", seconds: 60)])

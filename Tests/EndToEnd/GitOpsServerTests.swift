@@ -3,14 +3,6 @@ import Testing
 
 /// GitOps with repositories on servers: git's own behind Apache with TLS and a password, and behind OpenSSH's with a deploy key.
 @Suite(.timeLimit(.minutes(10))) struct GitOpsServers {
-  /// `ignited gitops` with what it is to be told.
-  private func once(_ ignite: Ignite, _ words: [String]) async throws -> Program.Result {
-    var command = ignite.command([], extra: FleetRepository.nothing)
-    symlink(Ignite.program, ignite.folder + "/ignited")
-    command.arguments = [ignite.folder + "/ignited", "gitops", "--once"] + words
-    return try await command.run()
-  }
-
   private func write(_ bytes: [UInt8], _ path: String) throws -> String {
     try Data(bytes).write(to: URL(filePath: path))
     return path
@@ -26,15 +18,15 @@ import Testing
       let password = try write(Array(GitWebServer.password.utf8), bed.file("password"))
       let authority = try write(server.authority, bed.file("ca.crt"))
       // What is lacking is named, and nothing is made.
-      let unknown = try await once(ignite, [url])
+      let unknown = try await ignite.gitOpsOnce([url], extra: FleetRepository.nothing)
       #expect(unknown.status == 1 && unknown.errorText.contains("certificate"), "\(unknown.errorText)")
-      let nobody = try await once(ignite, ["--ca-file", authority, url])
+      let nobody = try await ignite.gitOpsOnce(["--ca-file", authority, url], extra: FleetRepository.nothing)
       #expect(nobody.status == 1 && nobody.errorText.contains("password"), "\(nobody.errorText)")
       #expect(try await ignite.vms().isEmpty)
       let known = [
         "--ca-file", authority, "--https-username", GitWebServer.user, "--https-password-file", password, url,
       ]
-      let first = try await once(ignite, known)
+      let first = try await ignite.gitOpsOnce(known, extra: FleetRepository.nothing)
       #expect(first.status == 0 && first.text.contains("applied, 1 change"), "\(first.text) \(first.errorText)")
       // From a Secret, by the daemon.
       try await DaemonProcess.with(ignite, extra: FleetRepository.nothing) { daemon in
@@ -90,22 +82,22 @@ import Testing
       func words(_ identity: String) -> [String] {
         ["--branch", "main", "--path", "vms", "--identity-file", identity, "--hosts-file", hosts, url]
       }
-      let refused = try await once(ignite, words(wrong))
+      let refused = try await ignite.gitOpsOnce(words(wrong), extra: FleetRepository.nothing)
       #expect(refused.status == 1 && refused.errorText.contains("Permission denied"), "\(refused.errorText)")
       #expect(try await ignite.vms().isEmpty)
-      let first = try await once(ignite, words(identity))
+      let first = try await ignite.gitOpsOnce(words(identity), extra: FleetRepository.nothing)
       #expect(first.status == 0 && first.text.contains("applied, 1 change"), "\(first.text) \(first.errorText)")
       // The server is gone, and then another one is where it was: what there is goes on.
       server = nil
       try await repository.commit("two", ["vms/web.yaml": nil, "vms/db.yaml": FleetRepository.vm("db")])
-      let away = try await once(ignite, words(identity))
+      let away = try await ignite.gitOpsOnce(words(identity), extra: FleetRepository.nothing)
       #expect(away.status == 1 && away.errorText.contains(url), "\(away.errorText)")
       server = try await GitSSHServer(authorized: key.authorized, scratch: bed, port: port)
-      let changed = try await once(ignite, words(identity))
+      let changed = try await ignite.gitOpsOnce(words(identity), extra: FleetRepository.nothing)
       #expect(changed.status == 1 && changed.errorText.contains("Host key verification failed"), "\(changed.errorText)")
       #expect(try await ignite.vms().map(\.name) == ["web"])
       _ = try write(try #require(server?.knownHosts), hosts)
-      let all = try await once(ignite, words(identity) + ["--allow-mass-deletion"])
+      let all = try await ignite.gitOpsOnce(words(identity) + ["--allow-mass-deletion"], extra: FleetRepository.nothing)
       #expect(all.status == 0 && all.text.contains("applied, 2 changes"), "\(all.text) \(all.errorText)")
       #expect(try await ignite.vms().map(\.name) == ["db"])
       withExtendedLifetime(server) {}
@@ -139,13 +131,14 @@ import Testing
         try await declare("http://127.0.0.1:\(silent.port)/fleet.git")
         try await ignite.gitOps("GitRepository/fleet: ", "timeout", "1/1")
         try await declare(repository.path)
+        try await ignite.succeed("gitops", "sync", "fleet")
         try await ignite.gitOps("1/1", "Ready")
         // `gitops sync` looks at once; by itself the daemon waits longer after each failure.
         // The branch is deleted.
         try await repository.git("checkout", "-q", "-b", "other")
         try await repository.git("branch", "-q", "-D", "main")
-        let gone = try await ignite.gitOps("GitRepository/fleet: ", "1/1")
-        #expect(gone.contains("main") && gone.contains("other"), "\(gone)")
+        let gone = try await ignite.gitOps("GitRepository/fleet: file:", "other", "1/1")
+        #expect(gone.contains("main"), "\(gone)")
         // It comes again, rewritten by force: another root, another content.
         try await repository.git("checkout", "-q", "--orphan", "main")
         let rewritten = try await repository.commit("anew", ["vms/db.yaml": FleetRepository.vm("db")])

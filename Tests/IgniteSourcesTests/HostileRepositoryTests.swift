@@ -47,7 +47,7 @@ import Testing
     try await repository.git(["update-ref", "-d", "refs/heads/live"])
     let error = try await bed.failure(source)
     #expect(error.code == .notFound && error.message.hasSuffix("has no branch live"))
-    #expect(error.advice?.contains("1 branches: main") == true)
+    #expect(error.advice?.contains("1 branch: main") == true)
     #expect(artifact.text("a.yaml") == "1")
   }
 

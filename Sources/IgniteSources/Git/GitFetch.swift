@@ -95,7 +95,7 @@ struct GitFetch: Sendable {
       }
     let names = isTag ? all.tags : all.names(below: "refs/heads/")
     let shown = names.suffix(5).map { Words.clean($0, limit: 60) }.joined(separator: ", ")
-    let kind = isTag ? "tags" : "branches"
+    let kind = (isTag ? "tag" : "branch") + (names.count == 1 ? "" : isTag ? "s" : "es")
     return SourceError(
       .notFound, "\(url) has no \(source.reference.words)",
       advice: "check the source's reference; the repository has "

@@ -93,6 +93,14 @@ extension Ignite {
     }
   }
 
+  /// `ignited gitops --once`.
+  func gitOpsOnce(_ words: [String], extra: [String: String] = [:]) async throws -> Program.Result {
+    var command = command([], extra: extra)
+    symlink(Ignite.program, folder + "/ignited")
+    command.arguments = (Ignite.wrap + [folder + "/ignited", "gitops", "--once"] + words).withAbsoluteFirst()
+    return try await command.run()
+  }
+
   /// Applies manifests that must be right.
   func apply(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
     let applied = try await self(["apply", "-y", "-f", "-"], input: Array(text.utf8))
