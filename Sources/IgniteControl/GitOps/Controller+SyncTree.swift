@@ -15,14 +15,9 @@ extension Controller {
   public func tree(of status: SyncStatus) async throws -> [TreeItem] {
     var items: [TreeItem] = []
     for title in status.inventory {
-      guard let manifest = try await manifest(title) else {
-        items.append(TreeItem(title: title, depth: 1, readiness: .waiting("it is not there")))
-        continue
-      }
-      items.append(TreeItem(title: title, depth: 1, readiness: try await readiness(of: manifest)))
-      guard manifest.isComposed, let (kind, name) = ObjectReference.parts(ofTitle: title),
-        let object = try await engine.declared(kind: kind, name: name)
-      else { continue }
+      let object = try await object(title)
+      items.append(TreeItem(title: title, depth: 1, readiness: try await readiness(of: object)))
+      guard case .declared(let object)? = object, Self.manifest(object).isComposed else { continue }
       for part in try await parts(of: object) {
         items.append(TreeItem(title: part.manifest.title, depth: 2, readiness: part.readiness))
       }
@@ -33,28 +28,42 @@ extension Controller {
   /// How many of the sync's objects are ready.
   public func ready(of status: SyncStatus) async throws -> Int {
     var count = 0
-    for title in status.inventory {
-      if let manifest = try await manifest(title), try await readiness(of: manifest) == .ready { count += 1 }
-    }
+    for title in status.inventory where try await readiness(of: try await object(title)) == .ready { count += 1 }
     return count
   }
 
-  /// Of an object that is there, with the state that it is wished in.
-  private func manifest(_ title: String) async throws -> Manifest? {
+  private enum InventoryObject {
+    case vm(VM)
+    case volume
+    case declared(DeclaredObject)
+  }
+
+  /// nil of one that is not there.
+  private func object(_ title: String) async throws -> InventoryObject? {
     guard let (kind, name) = ObjectReference.parts(ofTitle: title) else { return nil }
-    var manifest = Manifest(
-      place: "the object", kind: kind, name: name, labels: [:], annotations: [:], given: .object([:]))
-    switch kind {
-    case VM.kind:
-      guard let vm = try await engine.vm(named: name) else { return nil }
-      let last = try lastApplied(vm.metadata)?["spec"]?["state"] ?? .string(DesiredState.running.rawValue)
-      manifest.given = ["state": last]
-    case Volume.kind: break
-    default:
-      guard let object = try await engine.declared(kind: kind, name: name) else { return nil }
-      manifest.given = object.spec
+    return switch kind {
+    case VM.kind: try await engine.vm(named: name).map(InventoryObject.vm)
+    case Volume.kind: (try? await engine.volume(name)).map { _ in .volume }
+    default: try await engine.declared(kind: kind, name: name).map(InventoryObject.declared)
     }
-    return manifest
+  }
+
+  /// A VM's is that of the state which it was declared in, whatever it was wished by hand.
+  private func readiness(of object: InventoryObject?) async throws -> Readiness {
+    switch object {
+    case nil: return .waiting("it is not there")
+    case .volume: return .ready
+    case .vm(let vm):
+      let declared = try lastApplied(vm.metadata)?["spec"]?["state"]?.string
+      return vm.readiness(wish: declared.flatMap(DesiredState.init) ?? .running)
+    case .declared(let object): return try await readiness(of: Self.manifest(object))
+    }
+  }
+
+  private static func manifest(_ object: DeclaredObject) -> Manifest {
+    Manifest(
+      place: "the object", kind: object.kind, name: object.metadata.name, labels: [:], annotations: [:],
+      given: object.spec)
   }
 
   /// Suspends a sync, or lets it go on.
