@@ -11,14 +11,19 @@ extension Engine {
   func replaceSupervisor(of vm: VM, lock: FileLock) async -> String? {
     do {
       let left = try leftRunning(of: vm)
+      let again = try restart(of: vm)
       guard let left = left?.successor else {
-        if let again = try restart(of: vm) {
+        if let again {
           try await startAgain(vm, again, lock: lock)
           return nil
         }
         return left == nil ? "its hypervisor has ended, too" : "its process did not run yet"
       }
-      let launch = try await relaunch(vm) { $0.successor = left }
+      // Where the machine ends while it is found again, the policy counts that is in force now.
+      let launch = try await relaunch(vm) { plan in
+        plan.successor = left
+        plan.restart = again
+      }
       try await launch.launch(lock: lock, template: nil, isSuccessor: true).await(.running)
       return nil
     } catch {
@@ -34,12 +39,17 @@ extension Engine {
       switch policy.policy {
       case .never: false
       case .always, .unlessStopped: true
-      case .onFailure: policy.max == 0 || vm.status.restarts < policy.max
+      case .onFailure: policy.max == 0 || Self.restartsBehind(vm) < policy.max
       }
     guard wants, try SupervisorLaunch.read(plans: paths.plans(vm.metadata.uid)).boot == HostBoot.id else { return nil }
     let entries = try Journal.read(path: paths.journal(vm.metadata.uid), from: 0).entries
     guard entries.contains(where: { $0.event == .running || $0.event == .restarting }) else { return nil }
     return SpawnPlan.Restart(policy: policy.policy.rawValue, limit: policy.max)
+  }
+
+  /// How often it was started again; a start that is due next is counted by the status already.
+  private static func restartsBehind(_ vm: VM) -> Int {
+    max(0, vm.status.restarts - (vm.status.phase == .restarting ? 1 : 0))
   }
 
   private func startAgain(_ vm: VM, _ restart: SpawnPlan.Restart, lock: FileLock) async throws {
@@ -88,6 +98,6 @@ extension Engine {
     guard last.contains(where: { $0.event == .running }) else { return LeftRunning() }
     let isPaused = last.last { $0.event == .paused || $0.event == .resumed }?.event == .paused
     return LeftRunning(
-      successor: SpawnPlan.Successor(hypervisor: hypervisor, isPaused: isPaused, restarts: vm.status.restarts))
+      successor: SpawnPlan.Successor(hypervisor: hypervisor, isPaused: isPaused, restarts: Self.restartsBehind(vm)))
   }
 }

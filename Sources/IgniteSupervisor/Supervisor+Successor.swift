@@ -9,6 +9,9 @@ extension Supervisor {
   ///
   /// passt is let alone: it ends with the hypervisor, and may hide from whoever is not its parent.
   func takeOver(_ left: SpawnPlan.Successor) async throws {
+    // It ran before: where it cannot be found again, it is started again by its policy.
+    restarts.count = left.restarts
+    restarts.began()
     console = try Console(path: plan.paths.console)
     guard let machine = try await hypervisor.adopt(left.hypervisor, configuration: plan.machine) else {
       throw SupervisorError("its hypervisor has ended, too")
@@ -17,8 +20,6 @@ extension Supervisor {
     machines = 1
     main.requested = true
     phase = .running
-    restarts.count = left.restarts
-    restarts.began()
     pause.isWanted = left.isPaused
     pause.isDone = left.isPaused
     connect()

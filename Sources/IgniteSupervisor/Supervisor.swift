@@ -316,7 +316,8 @@ public actor Supervisor {
     if main.exit == nil {
       try? await journal.append(endEntry(outcome.exitCode, failure: outcome.failure))
       if let failure = outcome.failure {
-        tell(SpawnNotice(.failed, code: outcome.exitCode, message: failure))
+        // Who waits for it to run waits on, where it is started again.
+        if restarts.isNext != true { tell(SpawnNotice(.failed, code: outcome.exitCode, message: failure)) }
         failAttached(code: outcome.exitCode, message: failure)
       } else {
         sendToAttached(Frame(.exit, stream: 0, payload: ExitStatus(shellStatus: outcome.exitCode).encoded()))

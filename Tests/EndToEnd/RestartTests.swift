@@ -134,6 +134,37 @@ import Testing
     }
   }
 
+  @Test func aMachineThatEndsWhileItIsFoundAgainIsStartedAgain() async throws {
+    try await Ignite.with { ignite in
+      _ = try await ignite.sleeper("--name", "one", "--restart", "on-failure:1")
+      let vm = try await ignite.vm("one")
+      let hypervisor = try #require(vm.hypervisor)
+      let others = Self.supervisors(of: vm)
+      // One that does not answer holds the successor up, on whatever step it is.
+      kill(hypervisor, SIGSTOP)
+      kill(try #require(vm.supervisor), SIGKILL)
+      let look = try ignite.command(["ps"]).start()
+      while Self.supervisors(of: vm).isSubset(of: others) { try Task.checkCancellation() }
+      kill(hypervisor, SIGKILL)
+      #expect(await look.ended() == 0)
+      let after = try await self.await("one", ignite) { ["Running", "Failed"].contains($0.phase) }
+      #expect(after.phase == "Running" && after.status.restarts == 1 && after.hypervisor != hypervisor, "\(after)")
+      #expect(try await ignite.succeed("exec", "one", "echo", "hi") == "hi")
+    }
+  }
+
+  /// The processes that supervise a VM: of its own user as root, else with its folder on their command line.
+  private static func supervisors(of vm: VMView) -> Set<Int32> {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return Set(all.compactMap { Int32($0) }).filter { pid in
+      let words = (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)) ?? ""
+      guard words.hasPrefix("ignite-spawn\0"), !words.contains("--keep") else { return false }
+      guard let user = vm.status.userID else { return words.contains(vm.uid) }
+      var info = stat()
+      return stat("/proc/\(pid)", &info) == 0 && info.st_uid == user
+    }
+  }
+
   /// At random moments of a VM that ends and is started again all the time.
   @Test func aStopHoldsWheneverItComes() async throws {
     var numbers = SeededNumbers()

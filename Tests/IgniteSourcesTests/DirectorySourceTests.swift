@@ -44,6 +44,35 @@ import Testing
     #expect(try await source().read() == artifact)
   }
 
+  @Test func whatOthersMayWriteIsNotRead() async throws {
+    func failure() async -> SourceError? {
+      do throws(SourceError) {
+        _ = try await source().read()
+        return nil
+      } catch { return error }
+    }
+    try write("sub/web.yaml", "1")
+    #expect(await failure() == nil)
+    for place in ["sub/web.yaml", "sub", ""] {
+      let whole = place.isEmpty ? path : "\(path)/\(place)"
+      let mode: mode_t = place.hasSuffix("yaml") ? 0o644 : 0o755
+      chmod(whole, mode | 0o002)
+      let error = await failure()
+      #expect(error?.code == .badSource && error?.message == "\(whole) can be written by everybody")
+      chmod(whole, mode)
+      // Only root can give it to another one.
+      guard geteuid() == 0 else { continue }
+      chown(whole, 12345, 12345)
+      #expect(await failure()?.message == "\(whole) belongs to user 12345, not to user 0 or root")
+      chown(whole, 0, 0)
+    }
+    #expect(await failure() == nil)
+    // What is no manifest is nobody's business.
+    try write("sub/notes.txt", "1")
+    chmod("\(path)/sub/notes.txt", 0o666)
+    #expect(await failure() == nil)
+  }
+
   @Test func limitsAndBadFilesAreNamed() async throws {
     try write("a.yaml", "12345")
     try write("b.yaml", "12345")

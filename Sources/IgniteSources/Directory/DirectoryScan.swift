@@ -46,12 +46,27 @@ struct DirectoryScan: Sendable, Equatable {
     }
   }
 
+  /// Who may write a manifest may have VMs made, and directories of the host mounted in them, as the user that this runs as.
+  private static func checkWriters(_ info: stat, _ place: String) throws(SourceError) {
+    guard info.st_uid == 0 || info.st_uid == geteuid() else {
+      throw SourceError(
+        .badSource, "\(place) belongs to user \(info.st_uid), not to user \(geteuid()) or root",
+        advice: "chown what may be trusted: a manifest can mount any directory of the host in a VM")
+    }
+    guard info.st_mode & S_IWOTH == 0 else {
+      throw SourceError(
+        .badSource, "\(place) can be written by everybody",
+        advice: "chmod o-w: a manifest can mount any directory of the host in a VM")
+    }
+  }
+
   private mutating func scan(
     _ directory: FileDescriptor, _ path: String, _ root: String, _ limits: SourceLimits, levels: Int
   ) throws(SourceError) {
     let place = path.isEmpty ? root : "\(root)/\(path)"
     var info = stat()
     guard fstat(directory.number, &info) == 0 else { throw Self.error(place, errno) }
+    try Self.checkWriters(info, place)
     directories[path] = Mark(info)
     for bytes in try Self.names(directory, place, atMost: limits.entries + 1) {
       entries += 1
@@ -77,7 +92,9 @@ struct DirectoryScan: Sendable, Equatable {
         }
         try scan(FileDescriptor(number), below, root, limits, levels: levels + 1)
       case S_IFREG:
-        if SourcePaths.isManifest(below) { files[below] = Mark(info) }
+        guard SourcePaths.isManifest(below) else { continue }
+        try Self.checkWriters(info, "\(root)/\(below)")
+        files[below] = Mark(info)
       case S_IFLNK:
         omissions.append(.init(path: below, reason: .symbolicLink))
       default:
