@@ -109,13 +109,19 @@ extension Controller {
       let isReady = try await group.next() ?? true
       group.cancelAll()
       if isReady { return }
-      for manifest in all where manifest.owner == nil {
-        if let reason = try await readiness(of: manifest, all: all).reason {
-          throw EngineError(
-            .wrongState, "\(manifest.title) is not ready in time: \(reason)", advice: "give more: --timeout")
-        }
+      if let (title, reason) = try await firstUnready(all) {
+        throw EngineError(.wrongState, "\(title) is not ready in time: \(reason)", advice: "give more: --timeout")
       }
     }
+  }
+
+  /// The first object that is not ready, and why.
+  /// - Parameter all: with the parts of those that are composed.
+  func firstUnready(_ all: [Manifest]) async throws -> (title: String, reason: String)? {
+    for manifest in all where manifest.owner == nil {
+      if let reason = try await readiness(of: manifest, all: all).reason { return (manifest.title, reason) }
+    }
+    return nil
   }
 }
 

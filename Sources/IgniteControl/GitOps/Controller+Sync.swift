@@ -221,21 +221,12 @@ extension Controller {
       }
       defer { group.cancelAll() }
       guard try await group.next() == true else {
-        let said = try await waiting(awaited).map { ": \($0)" } ?? ""
+        let said = try await firstUnready(try Self.expanded(awaited)).map { ": \($0.title): \($0.reason)" } ?? ""
         throw EngineError(
           .wrongState, "\(Self.short(revision)) was not brought about within \(time)\(said)",
           advice: "give more: spec.timeout")
       }
     }
-  }
-
-  /// The first object that is not ready, and why.
-  private func waiting(_ manifests: [Manifest]) async throws -> String? {
-    let all = try Self.expanded(manifests)
-    for manifest in all where manifest.owner == nil {
-      if let reason = try await readiness(of: manifest, all: all).reason { return "\(manifest.title): \(reason)" }
-    }
-    return nil
   }
 
   /// The newest artifact, or the one of a revision.

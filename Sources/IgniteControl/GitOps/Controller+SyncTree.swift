@@ -17,7 +17,7 @@ extension Controller {
     for title in status.inventory {
       let object = try await object(title)
       items.append(TreeItem(title: title, depth: 1, readiness: try await readiness(of: object)))
-      guard case .declared(let object)? = object, Self.manifest(object).isComposed else { continue }
+      guard case .declared(let object)? = object, object.manifest.isComposed else { continue }
       for part in try await parts(of: object) {
         items.append(TreeItem(title: part.manifest.title, depth: 2, readiness: part.readiness))
       }
@@ -56,14 +56,8 @@ extension Controller {
     case .vm(let vm):
       let declared = try lastApplied(vm.metadata)?["spec"]?["state"]?.string
       return vm.readiness(wish: declared.flatMap(DesiredState.init) ?? .running)
-    case .declared(let object): return try await readiness(of: Self.manifest(object))
+    case .declared(let object): return try await readiness(of: object.manifest)
     }
-  }
-
-  private static func manifest(_ object: DeclaredObject) -> Manifest {
-    Manifest(
-      place: "the object", kind: object.kind, name: object.metadata.name, labels: [:], annotations: [:],
-      given: object.spec)
   }
 
   /// Suspends a sync, or lets it go on.

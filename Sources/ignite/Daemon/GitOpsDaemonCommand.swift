@@ -61,11 +61,10 @@ struct GitOpsDaemonCommand: AsyncParsableCommand {
   var url: String
 
   func run() async throws {
-    let manifests = try await manifests()
+    let objects = try await objects()
     let engine = try await options.global.engine()
     let controller = Controller(engine: engine)
-    let plan = try await controller.plan(manifests)
-    _ = try await controller.apply(plan, manifests, exactly: false) { _ in }
+    try await controller.declare(objects, by: "the command line")
     guard once else { return try await options.serve() }
     try await Interrupts.run { _ in
       try await SyncNames.whileBusy("GitRepository/\(name)") {
@@ -77,18 +76,12 @@ struct GitOpsDaemonCommand: AsyncParsableCommand {
     }
   }
 
-  private func manifests() async throws -> [Manifest] {
+  private func objects() async throws -> [JSONValue] {
     func span(_ text: String, _ flag: String) throws -> JSONValue {
       guard ManifestReader.milliseconds(text) != nil else {
         throw EngineError(.invalidArgument, "\(flag) \(text) is no time", advice: "write 30s, or 1m")
       }
       return .string(text)
-    }
-    func object(_ kind: String, _ spec: JSONValue) -> JSONValue {
-      [
-        "apiVersion": .string(APIVersion.current), "kind": .string(kind), "metadata": ["name": .string(name)],
-        "spec": spec,
-      ]
     }
     let secret = try await secret()
     var repository: JSONValue = [
@@ -97,9 +90,9 @@ struct GitOpsDaemonCommand: AsyncParsableCommand {
     if let branch { repository["ref"] = ["branch": .string(branch)] }
     if secret != nil { repository["secretRef"] = ["name": .string(name)] }
     var objects = [
-      object(GitOps.repository, repository),
-      object(
-        GitOps.sync,
+      Controller.object(GitOps.repository, name, repository),
+      Controller.object(
+        GitOps.sync, name,
         [
           "sourceRef": ["kind": .string(GitOps.repository), "name": .string(name)], "path": .string(path),
           "prune": true, "interval": try span(interval, "--interval"),
@@ -110,7 +103,7 @@ struct GitOpsDaemonCommand: AsyncParsableCommand {
         "apiVersion": "v1", "kind": .string(Secret.kind), "metadata": ["name": .string(name)], "data": secret,
       ])
     }
-    return try ManifestReader.read(try ManifestWriter.yaml(objects), file: "the command line")
+    return objects
   }
 
   /// The Secret's data; nil where nothing of it is given.

@@ -26,8 +26,7 @@ final class DaemonProcess: Sendable {
     _ ignite: Ignite, _ options: [String] = [], command: [String] = ["daemon"], extra: [String: String] = [:],
     listener: FileDescriptor? = nil, socket: String? = nil
   ) throws -> DaemonProcess {
-    let link = ignite.folder + "/ignited"
-    if symlink(Ignite.program, link) != 0, errno != EEXIST { throw SystemError("link \(link)") }
+    let link = try ignite.ignited()
     // The shell's process becomes the daemon, so its number is the one that the socket is meant for.
     let passed = listener == nil ? "" : "export LISTEN_PID=$$ LISTEN_FDS=1; "
     var program = ignite.command([], extra: extra)
@@ -92,6 +91,15 @@ final class DaemonProcess: Sendable {
       try Task.checkCancellation()
       try await Task.sleep(for: .milliseconds(20))
     }
+  }
+}
+
+extension Ignite {
+  /// The path of `ignited`, a link to the program.
+  func ignited() throws -> String {
+    let link = folder + "/ignited"
+    if symlink(Ignite.program, link) != 0, errno != EEXIST { throw SystemError("link \(link)") }
+    return link
   }
 }
 

@@ -96,8 +96,7 @@ extension Ignite {
   /// `ignited gitops --once`.
   func gitOpsOnce(_ words: [String], extra: [String: String] = [:]) async throws -> Program.Result {
     var command = command([], extra: extra)
-    symlink(Ignite.program, folder + "/ignited")
-    command.arguments = (Ignite.wrap + [folder + "/ignited", "gitops", "--once"] + words).withAbsoluteFirst()
+    command.arguments = (Ignite.wrap + [try ignited(), "gitops", "--once"] + words).withAbsoluteFirst()
     return try await command.run()
   }
 
